@@ -1,0 +1,1 @@
+cubicweb_leakwatch/__pkginfo__.py
