@@ -1,0 +1,106 @@
+"""What leakwatch concludes from a process's history, as data; ``conclude`` makes it, pages and commands show it.
+
+Nothing but the standard library is imported, so a web worker can hold findings without NumPy.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+Kind = Literal[
+    "steady",
+    "warming-up",
+    "plateau",
+    "python-objects",
+    "uncollectable",
+    "python-memory",
+    "native",
+    "fragmentation",
+    "file-descriptors",
+    "threads",
+    "not-enough-data",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+LEAKS: frozenset[Kind] = frozenset(
+    {"python-objects", "uncollectable", "python-memory", "native", "file-descriptors", "threads"}
+)
+
+EventKind = Literal["start", "end", "restart", "deployment"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """Something that happened to a process at ``t`` (unix seconds) and stands on its chart."""
+
+    t: float
+    kind: EventKind
+    text: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Culprit:
+    """A type whose growth explains the memory's; ``bytes_per_h`` is None when its share cannot be told."""
+
+    type: str
+    objects_per_h: float
+    bytes_per_h: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewShare:
+    """What one request of a view keeps for good, with its 95 % interval, and the view's share (0..1) of the growth."""
+
+    view: str
+    bytes_per_request: float
+    share: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """The conclusion about one process; a field that is not known is None.
+
+    ``since`` is unix seconds; rates are bytes an hour with their 95 % interval; ``ceiling`` (bytes) only for a plateau.
+    """
+
+    process: str
+    kind: Kind
+    since: float | None = None
+    rate_bytes_per_h: float | None = None
+    rate_low: float | None = None
+    rate_high: float | None = None
+    bytes_per_request: float | None = None
+    confidence: float = 0.0
+    culprits: tuple[Culprit, ...] = ()
+    holder: str | None = None
+    views: tuple[ViewShare, ...] = ()
+    ceiling: int | None = None
+    seconds_to_limit: float | None = None
+    advice: str = ""
+    evidence: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def leak(self) -> bool:
+        """Whether the kind is one that grows for ever."""
+        return self.kind in LEAKS
+
+    def with_holder(self, holder: str) -> "Finding":
+        """Return the same finding with what a heap walk named as keeping the culprits."""
+        return dataclasses.replace(self, holder=holder)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the finding in the documented shape: times as ISO 8601 UTC text, unknown as None."""
+        data: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        data["leak"] = self.leak
+        data["since"] = None if self.since is None else iso_utc(self.since)
+        data["culprits"] = [dataclasses.asdict(culprit) for culprit in self.culprits]
+        data["views"] = [dataclasses.asdict(view) for view in self.views]
+        data["evidence"] = dict(self.evidence)
+        return data
+
+
+def iso_utc(t: float) -> str:
+    """Return unix seconds ``t`` as ISO 8601 UTC text, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(t))
