@@ -1,0 +1,131 @@
+"""The runtime directory of an instance: who may enter, which names are taken, where each socket lies."""
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cubicweb_leakwatch.errors import ConfigurationError
+
+SOCKET_NAME = re.compile(r"^(?P<name>[a-z]+(?:-\d+)?)-(?P<pid>\d+)\.sock$")
+
+
+@dataclass(frozen=True)
+class ProbeAddress:
+    """Where one process of the instance listens: its slot, its pid and the path of its socket."""
+
+    name: str
+    pid: int
+    path: Path
+
+
+def runtime_path(data_home: str | Path) -> Path:
+    """Return ``<CW_RUNTIME_DIR or the instance's data directory>/leakwatch``; nothing is created."""
+    return Path(os.environ.get("CW_RUNTIME_DIR") or data_home).absolute() / "leakwatch"
+
+
+def runtime_dir(data_home: str | Path) -> Path:
+    """Return the runtime directory, made with mode 0700 where it is missing.
+
+    Raises ``ConfigurationError`` when it cannot be made or belongs to another user.
+    """
+    path = runtime_path(data_home)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(path)
+        path.chmod(0o700)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot use the runtime directory {path}: {error.strerror}",
+            hint="give the instance's user a directory it may write to, by CW_RUNTIME_DIR",
+            code="runtime-directory",
+        ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            f"cannot write to the runtime directory {path}",
+            hint="give the instance's user a directory it may write to, by CW_RUNTIME_DIR",
+            code="runtime-directory",
+        )
+    return path
+
+
+def _check_owner(path: Path) -> None:
+    owner = path.stat().st_uid
+    if owner != os.geteuid():
+        raise ConfigurationError(
+            f"the runtime directory {path} belongs to user {owner}, not to {os.geteuid()}",
+            hint="run as the instance's user, or name another directory by CW_RUNTIME_DIR",
+            code="runtime-directory",
+        )
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process with this pid exists, whoever owns it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def find_probes(directory: Path) -> list[ProbeAddress]:
+    """List the sockets of living processes, by name, then pid; those that dead processes left are removed.
+
+    A directory that does not exist holds no probe.
+    """
+    found = []
+    for path in sorted(directory.glob("*.sock")):
+        match = SOCKET_NAME.match(path.name)
+        if match is None:
+            continue
+        address = ProbeAddress(match["name"], int(match["pid"]), path)
+        if is_alive(address.pid):
+            found.append(address)
+        else:
+            with contextlib.suppress(OSError):  # another caller may have removed it, or may not be allowed to
+                path.unlink()
+    return sorted(found, key=lambda address: (_order(address.name), address.pid))
+
+
+def _order(name: str) -> tuple[str, int]:
+    stem, _dash, number = name.partition("-")
+    return ("~" if stem == "scheduler" else stem, int(number) if number.isdigit() else 0)
+
+
+def socket_path(directory: Path, name: str, pid: int) -> Path:
+    """Return the path of the probe socket of a process."""
+    return directory / f"{name}-{pid}.sock"
+
+
+def free_name(directory: Path, role: str) -> str:
+    """Return the name for a process that no launcher named: ``scheduler``, else the lowest free ``web-N``."""
+    if role != "web":
+        return role
+    taken = {address.name for address in find_probes(directory)}
+    number = 1
+    while f"web-{number}" in taken:
+        number += 1
+    return f"web-{number}"
+
+
+@contextlib.contextmanager
+def names_locked(directory: Path) -> Iterator[None]:
+    """Hold the lock under which names are chosen and sockets bound, so that no two processes take one name."""
+    with (directory / "names.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def reachable(path: Path) -> Iterator[str]:
+    """Give a path that fits a Unix socket's 108 bytes, whatever the length of the directory's own (Linux)."""
+    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
+    finally:
+        os.close(descriptor)

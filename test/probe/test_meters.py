@@ -1,0 +1,76 @@
+"""Rules of the meters: they measure this process, each in its unit."""
+
+import gc
+import os
+import sys
+import threading
+
+from cubicweb_leakwatch.probe import meters
+from cubicweb_leakwatch.probe.process import ProcessState
+
+
+def state():
+    """A web worker's state."""
+    return ProcessState(name="web-1", role="web")
+
+
+def test_a_sample_tells_this_process():
+    """Pid, name, sizes, descriptors and threads are those of the running process."""
+    sample = meters.take_sample(state())
+    assert (sample.process, sample.pid) == ("web-1", os.getpid())
+    assert 0 < sample.uss <= sample.pss <= sample.rss
+    assert sample.threads >= threading.active_count()
+    assert sample.fds > 2
+
+
+def test_a_hundred_megabytes_show_in_every_meter_of_native_memory():
+    """RSS, private memory and the allocator's figure grow by what was allocated; Python's blocks hardly."""
+    before, private = meters.take_sample(state()), meters.private_bytes()
+    ballast = bytearray(os.urandom(1) * (100 * 1024 * 1024))
+    after = meters.take_sample(state())
+    grown = 95 * 1024 * 1024
+    assert after.rss - before.rss > grown
+    assert after.uss - before.uss > grown
+    assert meters.private_bytes() - private > grown
+    assert after.malloc_used - before.malloc_used > grown
+    assert after.python_blocks - before.python_blocks < 10_000
+    assert len(ballast) == 100 * 1024 * 1024
+
+
+def test_python_objects_show_in_the_block_count():
+    """A hundred thousand objects are a hundred thousand blocks."""
+    before = sys.getallocatedblocks()
+    kept = [object() for _ in range(100_000)]
+    assert meters.take_sample(state()).python_blocks - before >= len(kept)
+
+
+def test_a_sample_neither_collects_nor_walks():
+    """Taking samples leaves the collector's counters and settings alone."""
+    settings, collections = gc.get_threshold(), [generation["collections"] for generation in gc.get_stats()]
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(50):
+            meters.take_sample(state())
+    finally:
+        if was_enabled:
+            gc.enable()
+    assert [generation["collections"] for generation in gc.get_stats()] == collections
+    assert gc.get_threshold() == settings
+
+
+def test_an_allocator_without_mallinfo2_is_unknown_never_zero(monkeypatch):
+    """Off glibc the allocator's figures are None."""
+    monkeypatch.setattr(meters, "_MALLINFO2", None)
+    sample = meters.take_sample(state())
+    assert sample.malloc_used is None and sample.malloc_free is None
+
+
+def test_requests_are_counted_by_view_within_bounds():
+    """A site that invents view names for ever fills one counter, not our memory."""
+    counted = state()
+    for number in range(1000):
+        counted.count_request(f"view-{number}")
+    assert counted.requests_served == 1000
+    assert len(counted.views) <= 201
+    assert sum(counted.views.values()) == 1000
