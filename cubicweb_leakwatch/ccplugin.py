@@ -1,0 +1,11 @@
+"""The commands that the cube adds to ``cubicweb-ctl``."""
+
+from cubicweb.cwctl import CWCTL
+
+from cubicweb_leakwatch.commands.leak_gc import LeakGc
+from cubicweb_leakwatch.commands.leak_status import LeakStatus
+
+COMMANDS = (LeakStatus, LeakGc)
+
+for command in COMMANDS:
+    CWCTL.register(command)

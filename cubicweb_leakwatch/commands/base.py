@@ -1,0 +1,152 @@
+"""What every command shares: its life from the words typed to the exit code.
+
+A command measures (``data``), then shows (``lines``); it never does both at once, so that ``--json``
+tells the same as the tables. Nothing here loads an instance.
+"""
+
+import json
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from cubicweb_leakwatch.commands.instance import Instance, find_instance, instance_named
+from cubicweb_leakwatch.commands.options import INSTANCE, JSON, Argument, Option, Parser, build_parser, parse
+from cubicweb_leakwatch.commands.terminal import Screen, clean, say
+from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_INTERRUPTED, LeakwatchError
+
+
+class Command:
+    """One ``cubicweb-ctl leak-…`` command; the class's docstring is its one-line purpose.
+
+    It has the few members that ``cubicweb-ctl`` asks of a command (``name``, ``hidden``, ``short_description``,
+    ``main_run``, ``help``), so it needs neither its option machinery nor its mapping of errors to exit codes.
+    """
+
+    name: ClassVar[str] = ""
+    hidden: ClassVar[bool] = False
+    arguments: ClassVar[tuple[Argument, ...]] = (INSTANCE,)
+    own_options: ClassVar[tuple[Option, ...]] = ()
+    examples: ClassVar[tuple[tuple[str, str], ...]] = ()
+    has_json: ClassVar[bool] = True
+
+    def __init__(self, logger: object = None) -> None:
+        self.warnings: list[str] = []
+
+    # what a command fills in
+
+    def data(self, asked: Namespace) -> Any:
+        """Return what ``--json`` prints under ``data``; raises ``LeakwatchError``."""
+        raise NotImplementedError
+
+    def lines(self, data: Any, asked: Namespace, screen: Screen) -> Iterable[str]:
+        """Return the same as lines for people."""
+        raise NotImplementedError
+
+    def next_step(self, data: Any, asked: Namespace) -> str:
+        """Return what to type next, or nothing."""
+        return ""
+
+    def exit_code(self, data: Any, asked: Namespace) -> int:
+        """Return the exit code of a command that worked."""
+        return EXIT_DONE
+
+    def failure_code(self, error: LeakwatchError, words: Sequence[str]) -> int:
+        """Return the exit code of a command that failed."""
+        return error.exit_code
+
+    # what cubicweb-ctl calls
+
+    @classmethod
+    def short_description(cls) -> str:
+        """Return the purpose, for the list of commands."""
+        return (cls.__doc__ or "").strip().rstrip(".")
+
+    @classmethod
+    def options_of(cls) -> tuple[Option, ...]:
+        """Return every option, the common ones last."""
+        return (*cls.own_options, JSON) if cls.has_json else cls.own_options
+
+    def help(self) -> str:
+        """Return what ``--help`` prints."""
+        return self._parser().format_help()
+
+    def main_run(self, args: Sequence[str], rcfile: str | None = None) -> int:
+        """Do what the words after the command's name ask for; return the exit code."""
+        try:
+            asked = self._parse(args)
+            code = self.run(asked)
+            sys.stdout.flush()
+        except LeakwatchError as error:
+            self._tell(error, self.has_json and "--json" in args)
+            return self.failure_code(error, args)
+        except KeyboardInterrupt:
+            say(f"{self.name}: interrupted", sys.stderr)
+            return EXIT_INTERRUPTED
+        except BrokenPipeError:
+            # the reader has what it wanted; Python would complain again when it flushes at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_DONE
+        return code
+
+    def run(self, asked: Namespace) -> int:
+        """Measure and show once; commands that stay in the foreground have their own."""
+        data = self.data(asked)
+        if self.has_json and asked.json:
+            self.print_document(data, asked)
+        else:
+            for line in self.lines(data, asked, Screen.of(sys.stdout)):
+                say(line)
+        for warning in self.warnings:
+            say(f"{self.name}: {clean(warning)}", sys.stderr)
+        step = "" if self.has_json and asked.json else self.next_step(data, asked)
+        if step:
+            say(f"next: {clean(step)}", sys.stderr)
+        return self.exit_code(data, asked)
+
+    # helpers
+
+    def instance(self, asked: Namespace) -> Instance:
+        """Return the instance that was asked for."""
+        return find_instance(asked.instance)
+
+    def print_document(self, data: Any, asked: Namespace) -> None:
+        """Print the documented JSON document; ``warnings`` stands in it when there is something to warn of."""
+        document: dict[str, Any] = {
+            "ok": True,
+            "generated_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "instance": getattr(asked, "instance", None),
+            "data": data,
+        }
+        if self.warnings:
+            document["warnings"] = self.warnings
+        print(json.dumps(document, indent=2))
+
+    def _parser(self) -> Parser:
+        return build_parser(
+            f"cubicweb-ctl {self.name}",
+            self.short_description() + ".",
+            self.arguments,
+            self.options_of(),
+            self.examples,
+        )
+
+    def _parse(self, words: Sequence[str]) -> Namespace:
+        words = list(words)
+        takes_instance = INSTANCE in self.arguments
+        optional = [Argument(a.name, a.metavar, a.help, a.optional or a is INSTANCE) for a in self.arguments]
+        asked: Namespace = parse(self._parser(), optional, self.options_of(), words)
+        if takes_instance:
+            asked.instance = instance_named(asked.instance)
+            if asked.instance is None:
+                self._parser().error("<instance> is missing")
+        return asked
+
+    def _tell(self, error: LeakwatchError, as_json: bool) -> None:
+        if as_json:
+            print(json.dumps({"ok": False, "error": error.as_json()}, indent=2))
+            return
+        hint = f" ({clean(error.hint)})" if error.hint else ""
+        say(f"{self.name}: {clean(error.message)}{hint}", sys.stderr)

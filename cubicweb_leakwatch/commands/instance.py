@@ -1,0 +1,72 @@
+"""Finding an instance by its name: its directories, without loading it, its cubes or its database."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+from cubicweb_leakwatch.errors import ConfigurationError
+from cubicweb_leakwatch.probe.runtime import runtime_path
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance on this host: its name, the directory of its configuration and that of its processes' sockets."""
+
+    name: str
+    home: Path
+    runtime_dir: Path
+
+
+def find_instance(name: str) -> Instance:
+    """Return the instance called ``name``.
+
+    Raises ``ConfigurationError`` (code ``unknown-instance``) naming those that there are.
+    """
+    from cubicweb.cwconfig import CubicWebConfiguration
+
+    directory = Path(CubicWebConfiguration.instances_dir())
+    home = directory / name
+    if not name or Path(name).name != name or not home.is_dir():
+        raise ConfigurationError(
+            f"no instance {name!r} in {directory}", hint=_known(directory), code="unknown-instance"
+        )
+    # the data directory follows from the mode and the environment alone; a whole configuration would load the cubes
+    bare = SimpleNamespace(
+        appid=name, mode=CubicWebConfiguration.mode, instances_dir=CubicWebConfiguration.instances_dir
+    )
+    data_home = Path(CubicWebConfiguration.appdatahome.fget(bare))
+    return Instance(name, home, runtime_path(data_home))
+
+
+def _known(directory: Path) -> str:
+    try:
+        names = sorted(entry.name for entry in directory.iterdir() if entry.is_dir())
+    except OSError:
+        return "name the directory of the instances by CW_INSTANCES_DIR, or choose CW_MODE=user or system"
+    if not names:
+        return "there is none; another directory of instances is named by CW_INSTANCES_DIR"
+    return f"there are: {', '.join(names)}"
+
+
+def uses_leakwatch(instance: Instance) -> bool:
+    """Say whether the instance was created with the cube, itself or through a cube that depends on it.
+
+    Only the file of its creation is read: a cube added later stands in the database alone.
+    """
+    from cubicweb.cwconfig import CubicWebConfiguration
+
+    try:
+        listed = (instance.home / "bootstrap_cubes").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    cubes = [part.strip() for line in listed if not line.startswith("#") for part in line.split(",") if part.strip()]
+    try:
+        return "leakwatch" in CubicWebConfiguration.expand_cubes(cubes)
+    except Exception:  # a listed cube that is not installed: what it depends on cannot be told
+        return "leakwatch" in cubes
+
+
+def instance_named(name: str | None) -> str | None:
+    """Return the instance that was named, or the one that the environment names."""
+    return name or os.environ.get("CW_INSTANCE") or None

@@ -1,0 +1,162 @@
+"""``leak-gc``: the gc page in the terminal."""
+
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from cubicweb_leakwatch import live
+from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.options import LIMIT, PROCESS, Option
+from cubicweb_leakwatch.commands.running import explained
+from cubicweb_leakwatch.commands.table import Cell, Column, name, render
+from cubicweb_leakwatch.commands.terminal import Screen, clean
+from cubicweb_leakwatch.watch.units import format_bytes
+
+TYPES = (name("TYPE", shrinks=True), Column("COUNT"), Column("KiB", rank=1), Column("GROWTH"))
+GARBAGE = (name("TYPE", shrinks=True), Column("COUNT"), Column("KiB"))
+
+
+class LeakGc(Command):
+    """Show what a process keeps: gc.garbage, type counts and growth, cycles with finalizers."""
+
+    name = "leak-gc"
+    own_options = (
+        PROCESS,
+        LIMIT,
+        Option("--types-only", "counts alone, which is cheap: no heap dump, no cycles"),
+    )
+    examples = (
+        ("cubicweb-ctl leak-gc mysite --process scheduler", "what does the scheduler keep alive?"),
+        ("cubicweb-ctl leak-gc mysite --types-only --limit 50", "the 50 most frequent types of every process"),
+    )
+
+    def data(self, asked: Namespace) -> list[dict[str, Any]]:
+        """Return one report a process."""
+        instance = self.instance(asked)
+        with explained(instance):
+            if asked.types_only:
+                look = live.gc_counts(instance.runtime_dir, asked.process, limit=asked.limit)
+            else:
+                look = live.gc_reports(instance.runtime_dir, asked.process, limit=asked.limit)
+        self.warnings = [failure.message for failure in look.failures]
+        return look.items
+
+    def lines(self, data: list[dict[str, Any]], asked: Namespace, screen: Screen) -> Iterable[str]:
+        """Return the report of each process, one after the other."""
+        for index, report in enumerate(data):
+            if index:
+                yield ""
+            yield from report_lines(report, screen, types_only=asked.types_only)
+
+    def next_step(self, data: list[dict[str, Any]], asked: Namespace) -> str:
+        """Lead from counts to cycles, and from one process to the next look."""
+        first = data[0]["process"]["name"]
+        if asked.types_only:
+            return f"cubicweb-ctl leak-gc {asked.instance} --process {first}   (cycles and holders)"
+        return f"cubicweb-ctl leak-status {asked.instance}   (memory and growth of each process)"
+
+
+def report_lines(report: dict[str, Any], screen: Screen, *, types_only: bool = False) -> Iterator[str]:
+    """Return the lines of one process's report."""
+    process = report["process"]
+    title = f"{clean(process['name'])} (pid {process['pid']}, {clean(process['role'])}) at {report['taken_at']}"
+    yield screen.style(title, "bold")
+    yield f"stopped for {report['pause_ms']:.1f} ms, looked at for {report['elapsed_ms'] / 1000:.1f} s"
+    if report.get("partial"):
+        yield screen.style(f"partial: {clean(report['partial'])}", "yellow")
+    yield _memory(report["memory"])
+    yield ""
+    yield from _garbage(report["garbage"], screen)
+    if not types_only:
+        yield ""
+        yield from _cycles(report["cycles"], screen)
+    yield ""
+    since = report.get("growth_since")
+    yield screen.style(f"types (growth since {since})" if since else "types (no baseline yet: growth unknown)", "bold")
+    yield from render(TYPES, [_type_row(item) for item in report["types"]], screen)
+    if report.get("roles"):
+        yield ""
+        yield from _roles(report["roles"], screen)
+
+
+def _memory(memory: dict[str, Any]) -> str:
+    blocks = memory.get("python_blocks")
+    parts = [
+        f"RSS {format_bytes(memory.get('rss'))}",
+        f"USS {format_bytes(memory.get('uss'))}",
+        f"Python blocks {'n/a' if blocks is None else f'{blocks:,}'}",
+        f"malloc in use {format_bytes(memory.get('malloc_used'))}",
+        f"free {format_bytes(memory.get('malloc_free'))}",
+    ]
+    return " · ".join(parts)
+
+
+def _garbage(garbage: dict[str, Any], screen: Screen) -> Iterator[str]:
+    count = garbage["count"]
+    if not count:
+        yield "gc.garbage: empty"
+        return
+    size = garbage.get("bytes")
+    told = "" if size is None else f", {format_bytes(size)}"
+    yield screen.style(f"gc.garbage: {count:,} uncollectable objects{told}", "bold", "red")
+    rows = [[item["type"], _count(item["count"]), _kib(item.get("bytes"))] for item in garbage["types"]]
+    if rows:
+        yield from render(GARBAGE, rows, screen)
+
+
+def _cycles(cycles: list[dict[str, Any]], screen: Screen) -> Iterator[str]:
+    if not cycles:
+        yield "cycles with finalizers (__del__): none"
+        return
+    yield screen.style("cycles with finalizers (__del__)", "bold")
+    for cycle in cycles:
+        yield from _cycle(cycle, screen)
+
+
+def _cycle(cycle: dict[str, Any], screen: Screen) -> Iterator[str]:
+    reach = "reachable" if cycle["reachable"] else "unreachable, waiting for the collector"
+    finalizers = ", ".join(clean(item) for item in cycle["finalizers"])
+    head = f"{cycle['count']:,} × {finalizers}"
+    yield f"  {screen.style(head, 'bold', 'yellow')}  {cycle['objects']:,} objects, {format_bytes(cycle['bytes'])}, {reach}"
+    members = ", ".join(f"{clean(item['type'])} × {item['count']:,}" for item in cycle["types"])
+    yield f"    members: {members}"
+    yield f"    path:    {clean(path_text(cycle['path']))}"
+    holder = cycle.get("holder")
+    yield f"    held by: {clean(holder) if holder else 'n/a' if cycle['reachable'] else 'nothing'}"
+
+
+def path_text(path: list[str]) -> str:
+    """Return the way round a cycle: ``A.attr → B['key'] → A``."""
+    steps: list[str] = []
+    for part in path:
+        if steps and part.startswith((".", "[")):
+            steps[-1] += part
+        else:
+            steps.append(part)
+    return " → ".join(steps)
+
+
+def _roles(roles: dict[str, Any], screen: Screen) -> Iterator[str]:
+    yield screen.style("CubicWeb objects alive", "bold")
+    entities = roles.get("entity") or {}
+    known = {key: value for key, value in roles.items() if key != "entity"}
+    yield "  " + " · ".join(f"{clean(key.replace('_', ' '))} {_count(value)}" for key, value in known.items())
+    if entities:
+        most = sorted(entities.items(), key=lambda item: -item[1])
+        yield "  entities: " + ", ".join(f"{clean(etype)} {count:,}" for etype, count in most)
+
+
+def _type_row(item: dict[str, Any]) -> list[object]:
+    delta = item.get("delta")
+    growth = Cell(
+        "n/a" if delta is None else f"{delta:+,}" if delta else "0", ("yellow",) if delta and delta > 0 else ()
+    )
+    return [item["type"], _count(item["count"]), _kib(item.get("bytes")), growth]
+
+
+def _count(value: int | None) -> str:
+    return "n/a" if value is None else f"{value:,}"
+
+
+def _kib(value: int | None) -> str:
+    return "n/a" if value is None else f"{value / 1024:,.1f}"

@@ -1,0 +1,173 @@
+"""``leak-status``: how each process is, in one look."""
+
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cubicweb_leakwatch import live
+from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.options import Option
+from cubicweb_leakwatch.commands.running import explained
+from cubicweb_leakwatch.commands.table import Cell, Column, name, render
+from cubicweb_leakwatch.commands.terminal import Screen, clean, say
+from cubicweb_leakwatch.errors import EXIT_DONE, LeakwatchError
+from cubicweb_leakwatch.watch.units import MIB, format_duration
+
+OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
+"""Exit codes of ``--check``, which are those of the Nagios family."""
+
+NEAR_LIMIT = 0.9
+"""Share of its memory limit from which a process deserves a warning."""
+
+SOON_S = 3600.0
+"""A limit that is predicted within this time is critical: nobody reacts in less."""
+
+COLUMNS = (
+    name("PROCESS"),
+    Column("PID"),
+    name("STATE", rank=5),
+    Column("GEN", rank=6),
+    Column("AGE", rank=3),
+    Column("REQUESTS", rank=4),
+    Column("IN FLIGHT", rank=7),
+    Column("RSS MiB"),
+    Column("USS MiB", rank=2),
+    Column("LIMIT MiB", rank=1),
+    Column("MiB/h"),
+    Column("TO LIMIT", rank=1),
+    Column("OBJECTS", rank=9),
+    Column("GARBAGE", rank=1),
+    Column("FDS", rank=10),
+    Column("THREADS", rank=11),
+    name("VERDICT"),
+)
+CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+
+
+class LeakStatus(Command):
+    """Show each process of an instance: memory beside its limit, growth, verdict."""
+
+    name = "leak-status"
+    own_options = (
+        Option("--check", "exit 0 (ok), 1 (warning), 2 (critical) or 3 (unknown), for a monitoring system"),
+        Option(
+            "--watch", "show again every SECONDS until Ctrl-C", float, "SECONDS", bare=2.0, default_text="2 when bare"
+        ),
+    )
+    examples = (
+        ("cubicweb-ctl leak-status mysite", "how are the processes of mysite?"),
+        ("cubicweb-ctl leak-status mysite --check", "one line and an exit code, for Nagios or a cron job"),
+    )
+
+    def data(self, asked: Namespace) -> dict[str, Any]:
+        """Return the verdict and a row a process."""
+        instance = self.instance(asked)
+        with explained(instance):
+            data, look = live.status(instance.runtime_dir)
+        self.warnings = [failure.message for failure in look.failures]
+        return data
+
+    def lines(self, data: dict[str, Any], asked: Namespace, screen: Screen) -> Iterable[str]:
+        """Return the verdict, then one row a process; with ``--check`` the verdict alone."""
+        level = judge(data)
+        if asked.check:
+            label = ("OK", "WARNING", "CRITICAL", "UNKNOWN")[level]
+            return [f"{label} - {asked.instance}: {clean(summary(data))}"]
+        style = {OK: "green", WARNING: "yellow", CRITICAL: "red"}.get(level, "dim")
+        heading = screen.style(f"{clean(asked.instance)}: {clean(summary(data))}", "bold", style)
+        return [heading, "", *render(COLUMNS, [_row(process) for process in data["processes"]], screen)]
+
+    def next_step(self, data: dict[str, Any], asked: Namespace) -> str:
+        """Name the process to look into, when one leaks."""
+        leaking = [process["name"] for process in data["processes"] if process.get("leak") or process.get("garbage")]
+        if not leaking or asked.check:
+            return ""
+        return f"cubicweb-ctl leak-gc {asked.instance} --process {leaking[0]}"
+
+    def exit_code(self, data: dict[str, Any], asked: Namespace) -> int:
+        """Return the level with ``--check``, else 0."""
+        return judge(data) if asked.check else EXIT_DONE
+
+    def failure_code(self, error: LeakwatchError, words: Sequence[str]) -> int:
+        """Return 3 (unknown) with ``--check``: what cannot be asked is not known to be well."""
+        return UNKNOWN if "--check" in words else error.exit_code
+
+    def run(self, asked: Namespace) -> int:
+        """Show once, or again and again with ``--watch``."""
+        if asked.watch is None:
+            return super().run(asked)
+        if not 0.1 <= asked.watch <= 86400:
+            self._parser().error("--watch: between 0.1 and 86400 seconds")
+        while True:
+            self._show_again(asked)
+            time.sleep(asked.watch)
+
+    def _show_again(self, asked: Namespace) -> None:
+        data = self.data(asked)
+        if asked.json:
+            self.print_document(data, asked)
+        else:
+            lines = [*self.lines(data, asked, Screen.of(sys.stdout)), ""]
+            sys.stdout.write(CLEAR if sys.stdout.isatty() else "")
+            for line in lines:
+                say(line)
+        sys.stdout.flush()
+
+
+def judge(data: dict[str, Any]) -> int:
+    """Return the level of the whole instance: that of its worst process."""
+    levels = [_level(process) for process in data["processes"]]
+    return max(levels, default=UNKNOWN)
+
+
+def _level(process: dict[str, Any]) -> int:
+    limit, memory = process.get("limit"), process.get("uss") or process.get("rss")
+    left = process.get("seconds_to_limit")
+    if (limit and memory and memory >= limit) or (left is not None and left < SOON_S):
+        return CRITICAL
+    near = bool(limit and memory and memory >= NEAR_LIMIT * limit)
+    return WARNING if near or process.get("leak") or process.get("garbage") else OK
+
+
+def summary(data: dict[str, Any]) -> str:
+    """Return the verdict, led by what is already past its limit or uncollectable."""
+    told = []
+    for process in data["processes"]:
+        limit, memory = process.get("limit"), process.get("uss") or process.get("rss")
+        if limit and memory and memory >= NEAR_LIMIT * limit:
+            told.append(f"{process['name']} uses {_mib(memory)} of {_mib(limit)} MiB")
+        if process.get("garbage"):
+            told.append(f"{process['name']} holds {process['garbage']} uncollectable objects")
+    return "; ".join([*told, data["verdict"]])
+
+
+def _row(process: dict[str, Any]) -> list[object]:
+    rate, limit = process.get("rate_bytes_per_h"), process.get("limit")
+    memory = process.get("uss") or process.get("rss")
+    near = bool(limit and memory and memory >= NEAR_LIMIT * limit)
+    garbage = process.get("garbage")
+    return [
+        process["name"],
+        process["pid"],
+        process["state"],
+        process["generation"],
+        format_duration(process.get("age_s")),
+        process.get("requests"),
+        process.get("in_flight"),
+        Cell(_mib(process.get("rss")), ("red",) if near else ()),
+        _mib(process.get("uss")),
+        _mib(limit) if limit else "none",
+        "n/a" if rate is None else f"{rate / MIB:+.1f}",
+        format_duration(process.get("seconds_to_limit")),
+        process.get("gc_objects"),
+        Cell("n/a" if garbage is None else str(garbage), ("red",) if garbage else ()),
+        process.get("fds"),
+        process.get("threads"),
+        Cell(process.get("verdict") or "n/a", ("red",) if process.get("leak") else ()),
+    ]
+
+
+def _mib(size: float | None) -> str:
+    return "n/a" if size is None else f"{size / MIB:.1f}"

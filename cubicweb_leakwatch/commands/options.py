@@ -1,0 +1,165 @@
+"""How a command declares what it takes: once, for parsing, ``--help``, completion and the manual."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
+from cubicweb_leakwatch.watch.units import parse_duration, parse_size
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What stands on the command line without a name; ``optional`` ones may be left out."""
+
+    name: str
+    metavar: str
+    help: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Option:
+    """One ``--name``: ``kind`` turns its text into a value; without a ``kind`` it is a flag.
+
+    ``default_text`` is how the help names the default where the value itself would not be understood.
+    ``bare`` is the value of the option given without one; ``negatable`` flags have a ``--no-name`` too.
+    """
+
+    name: str
+    help: str
+    kind: Callable[[str], Any] | None = None
+    metavar: str = ""
+    default: Any = None
+    default_text: str = ""
+    bare: Any = None
+    negatable: bool = False
+    short: str = ""
+
+    @property
+    def dest(self) -> str:
+        """Name of the attribute that holds the parsed value."""
+        return self.name.lstrip("-").replace("-", "_")
+
+    @property
+    def help_text(self) -> str:
+        """Return the help with the default."""
+        default = self.default_text or ("" if self.default in (None, False) else str(self.default))
+        return f"{self.help} (default: {default})" if default else self.help
+
+
+def size(text: str) -> int:
+    """Read a size such as ``250MiB``, for an option."""
+    return int(_read(parse_size, text))
+
+
+def duration(text: str) -> float:
+    """Read a duration such as ``30s`` or ``5min``, for an option."""
+    return float(_read(parse_duration, text))
+
+
+def count(text: str) -> int:
+    """Read a whole number of at least 1, for an option."""
+    return _at_least(1, text)
+
+
+def number(text: str) -> int:
+    """Read a whole number of at least 0, for an option."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    return int(text)
+
+
+def _read(parse: Callable[[str], float], text: str) -> float:
+    try:
+        return parse(text)
+    except LeakwatchError as error:
+        raise argparse.ArgumentTypeError(f"{error.message}; {error.hint}") from None
+
+
+INSTANCE = Argument("instance", "<instance>", "name of the instance; CW_INSTANCE in the environment stands in for it")
+JSON = Option("--json", "print one JSON document, for programs")
+PROCESS = Option(
+    "--process", "the process to look at, by its slot (web-1, scheduler) or its pid", str, "P", default_text="all"
+)
+LIMIT = Option("--limit", "rows of each table", count, "N", default=20)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises what an operator should read instead of ending the process."""
+
+    def error(self, message: str) -> Any:
+        """Raise ``ConfigurationError`` (code ``usage``)."""
+        raise ConfigurationError(message, hint=f"see {self.prog} --help", code="usage")
+
+
+def build_parser(
+    prog: str,
+    purpose: str,
+    arguments: Sequence[Argument],
+    options: Sequence[Option],
+    examples: Sequence[tuple[str, str]],
+) -> Parser:
+    """Return the parser of a command; its help ends with the examples."""
+    shown = "\n".join(f"  {line}\n      {meaning}" for line, meaning in examples)
+    parser = Parser(
+        prog,
+        description=purpose,
+        epilog=f"examples:\n{shown}" if shown else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for argument in arguments:
+        parser.add_argument(argument.name, metavar=argument.metavar, help=argument.help, nargs="?")
+    for option in options:
+        _add(parser, option)
+    return parser
+
+
+def _add(parser: Parser, option: Option) -> None:
+    names = [name for name in (option.short, option.name) if name]
+    help_text = option.help_text.replace("%", "%%")
+    if option.kind is not None:
+        bare: dict[str, Any] = {} if option.bare is None else {"nargs": "?", "const": option.bare}
+        parser.add_argument(
+            *names, type=option.kind, metavar=option.metavar, default=option.default, help=help_text, **bare
+        )
+    elif option.negatable:
+        parser.add_argument(*names, action=argparse.BooleanOptionalAction, default=option.default, help=help_text)
+    else:
+        parser.add_argument(*names, action="store_true", default=False, help=help_text)
+
+
+def parse(parser: Parser, arguments: Sequence[Argument], options: Sequence[Option], words: Sequence[str]) -> Any:
+    """Return the parsed namespace; raises ``ConfigurationError`` (code ``usage``) for anything wrong."""
+    asked = parser.parse_intermixed_args(_spelled_out(options, words))
+    for argument in arguments:
+        if getattr(asked, argument.name) is None and not argument.optional:
+            parser.error(f"{argument.metavar} is missing")
+    return asked
+
+
+def _spelled_out(options: Sequence[Option], words: Sequence[str]) -> list[str]:
+    """Give a bare option its value when what follows is none: in ``--watch demo``, demo is the instance."""
+    by_name = {option.name: option for option in options if option.bare is not None}
+    result = list(words)
+    for index, word in enumerate(words):
+        option = by_name.get(word)
+        if option is not None and not _is_value(option, words[index + 1 : index + 2]):
+            result[index] = f"{word}={option.bare}"
+    return result
+
+
+def _is_value(option: Option, following: Sequence[str]) -> bool:
+    if not following or option.kind is None:
+        return False
+    try:
+        option.kind(following[0])
+    except (argparse.ArgumentTypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,86 @@
+"""What a terminal can show: its width, its colours, and text that cannot take it over."""
+
+import os
+import shutil
+import sys
+import unicodedata
+from dataclasses import dataclass
+from typing import TextIO
+
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+_UNSAFE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+MAX_TEXT = 4000
+"""Characters of one value that are shown; a type may be named by a whole book."""
+
+
+def clean(value: object, limit: int = MAX_TEXT) -> str:
+    """Return text that cannot steer a terminal: control and direction characters become visible escapes."""
+    text = str(value)
+    shown = "".join(_visible(character) for character in text[:limit])
+    return shown + "…" if len(text) > limit else shown
+
+
+def _visible(character: str) -> str:
+    if unicodedata.category(character) not in _UNSAFE:
+        return character
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def display_width(text: str) -> int:
+    """Return the columns that ``text`` takes: East Asian wide characters take two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(_character_width(character) for character in text)
+
+
+def _character_width(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def shorten(text: str, width: int) -> str:
+    """Return ``text`` in at most ``width`` columns; the middle goes, for the ends say most of a dotted name."""
+    if display_width(text) <= width:
+        return text
+    if width < 4:
+        return _head(text, max(0, width))
+    tail_width = (width - 1) * 2 // 3
+    return _head(text, width - 1 - tail_width) + "…" + _head(text[::-1], tail_width)[::-1]
+
+
+def _head(text: str, width: int) -> str:
+    used = 0
+    for index, character in enumerate(text):
+        used += _character_width(character)
+        if used > width:
+            return text[:index]
+    return text
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where a command shows its tables; ``width`` is ``None`` where nothing limits the line (a pipe, a file)."""
+
+    width: int | None = None
+    colour: bool = False
+
+    @classmethod
+    def of(cls, stream: TextIO) -> "Screen":
+        """Return what ``stream`` can show; NO_COLOR and a dumb terminal mean no colour."""
+        if not stream.isatty():
+            return cls()
+        plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        return cls(shutil.get_terminal_size((100, 24)).columns, not plain)
+
+    def style(self, text: str, *styles: str) -> str:
+        """Return ``text`` in the given styles where colour is shown, unchanged elsewhere."""
+        codes = ";".join(_STYLES[style] for style in styles)
+        return f"\x1b[{codes}m{text}\x1b[0m" if self.colour and codes and text else text
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Write a line that any encoding of the stream can bear."""
+    stream = sys.stdout if stream is None else stream
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), file=stream)

@@ -1,0 +1,137 @@
+"""A live look at the processes of an instance through their probes: what ``leak-status`` and ``leak-gc`` tell.
+
+The commands and the services of the web pages share this; neither CubicWeb nor a database is needed.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.probe.client import ProbeAddress, ProbeError, ask, choose
+from cubicweb_leakwatch.probe.sample import Sample
+from cubicweb_leakwatch.watch.finding import Finding
+
+DUMP_TIMEOUT_S = 180.0
+COUNT_TIMEOUT_S = 60.0
+
+
+@dataclass
+class Look:
+    """What a look found: one item a process, and a sentence for each process that did not answer."""
+
+    items: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[LeakwatchError] = field(default_factory=list)
+
+
+def status(directory: Path, process: str | None = None) -> tuple[dict[str, Any], Look]:
+    """Return the data of ``leak-status`` and what went wrong; ``process`` is a slot or a pid, ``None`` means all.
+
+    Each process is judged by the samples that its probe keeps, an hour of them.
+    Raises ``ConfigurationError`` when no process answers to that name, ``ProbeError`` when none answers at all.
+    """
+    findings: list[Finding] = []
+
+    def row(address: ProbeAddress) -> dict[str, Any]:
+        values = dict(ask(address, "status"))
+        finding = _conclude(address, values.get("limit"))
+        findings.append(finding)
+        return {
+            **values,
+            "verdict": finding.kind,
+            "leak": finding.leak,
+            "rate_bytes_per_h": finding.rate_bytes_per_h,
+            "seconds_to_limit": finding.seconds_to_limit,
+        }
+
+    look = _each(choose(directory, process), row)
+    return {"verdict": verdict(findings), "processes": look.items}, look
+
+
+def _conclude(address: ProbeAddress, limit: int | None) -> Finding:
+    from cubicweb_leakwatch.watch.conclude import conclude
+
+    samples = [Sample.from_json(data) for data in ask(address, "ring")]
+    return conclude(samples, limit=limit) if samples else Finding(address.name, "not-enough-data")
+
+
+def gc_counts(directory: Path, process: str | None = None, *, limit: int = 20) -> Look:
+    """Return the items of ``leak-gc --types-only``: counts alone, the cheap part."""
+    return _each(
+        choose(directory, process),
+        lambda address: dict(ask(address, "gc", timeout_s=COUNT_TIMEOUT_S, limit=limit)),
+    )
+
+
+def gc_reports(
+    directory: Path,
+    process: str | None = None,
+    *,
+    limit: int = 20,
+    analyse: Callable[..., dict[str, Any]] | None = None,
+) -> Look:
+    """Return the items of ``leak-gc``, one process after the other: a dump is taken, analysed and removed.
+
+    ``analyse`` takes the path of the dump and ``limit``; by default the analysis runs in this very process.
+    """
+
+    def report(address: ProbeAddress) -> dict[str, Any]:
+        with taken_dump(address) as dump:
+            return (analyse or _analyse_here)(dump["path"], limit=limit)
+
+    return _each(choose(directory, process), report)
+
+
+def _analyse_here(path: str, *, limit: int) -> dict[str, Any]:
+    from cubicweb_leakwatch.heap.report import gc_report
+
+    return gc_report(path, limit=limit)
+
+
+@contextlib.contextmanager
+def taken_dump(address: ProbeAddress) -> Iterator[dict[str, Any]]:
+    """Have the process write a heap dump, give what it says of it, and remove the file at the end."""
+    dump = ask(address, "dump", timeout_s=DUMP_TIMEOUT_S)
+    try:
+        yield dump
+    finally:
+        Path(dump["path"]).unlink(missing_ok=True)
+
+
+def _each(addresses: Sequence[ProbeAddress], look_at: Callable[[ProbeAddress], dict[str, Any]]) -> Look:
+    """Look at each process; one that went away meanwhile is a failure of its own, not of the whole look."""
+    look = Look()
+    for address in addresses:
+        try:
+            look.items.append(look_at(address))
+        except LeakwatchError as error:
+            look.failures.append(error)
+    if look.failures and not look.items:
+        raise look.failures[0]
+    return look
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """Return the sentence that stands before all numbers: the worst process first."""
+    from cubicweb_leakwatch.watch.units import format_duration, format_rate
+
+    leaks = sorted((f for f in findings if f.leak), key=lambda f: f.seconds_to_limit or float("inf"))
+    if leaks:
+        worst = leaks[0]
+        text = f"{worst.process} leaks ({worst.kind}): {format_rate(worst.rate_bytes_per_h)}"
+        if worst.seconds_to_limit is not None:
+            text += f", {format_duration(worst.seconds_to_limit)} to its limit"
+        others = len(leaks) - 1
+        return text + (f"; {others} more leak{'s' if others == 1 else ''}" if others else "")
+    unknown = [finding for finding in findings if finding.kind == "not-enough-data"]
+    if unknown and len(unknown) == len(findings):
+        return "not enough data yet to judge: the processes have just started"
+    grows = [f for f in findings if f.kind in ("warming-up", "fragmentation", "plateau")]
+    if grows:
+        return f"no leak seen; {', '.join(f'{f.process}: {f.kind}' for f in grows)}"
+    return "no leak seen in the last hour"
+
+
+__all__ = ["Look", "ProbeError", "gc_counts", "gc_reports", "status", "taken_dump", "verdict"]
