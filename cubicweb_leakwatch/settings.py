@@ -1,0 +1,90 @@
+"""The cube's options as one value that was checked, for whoever acts on them: task, worker, launcher, pages.
+
+Imports nothing of CubicWeb: ``config`` is anything that gives an option by its name.
+"""
+
+import dataclasses
+from typing import Any, Protocol
+
+from cubicweb_leakwatch.errors import ConfigurationError
+from cubicweb_leakwatch.watch.policy import Rules, parse_budget, parse_mode, parse_window
+from cubicweb_leakwatch.watch.thinning import Keep, parse_keep
+from cubicweb_leakwatch.watch.units import parse_duration, parse_size
+
+
+class Options(Protocol):
+    """What ``read_settings`` reads: an instance's configuration, or a plain dict."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The options of INI file and environment. ``None`` is off or no bound; sizes in bytes, times in seconds.
+
+    ``memory_limit`` is ``None`` when it is to be taken from the control group or the host.
+    ``rules`` are the restart policy's.
+    """
+
+    interval_s: float | None
+    memory_limit: int | None
+    max_requests: int | None
+    max_age_s: float | None
+    drain_timeout_s: float
+    rules: Rules
+    keep: Keep | None
+    types: int
+    metrics_token: str | None
+    show_contents: bool
+
+
+def read_settings(config: Options) -> Settings:
+    """Return the settings of an instance.
+
+    Raises ``ConfigurationError``, naming the option, for a value that means nothing.
+    """
+    return Settings(
+        interval_s=_duration(config, "leakwatch-interval"),
+        memory_limit=_parsed(config, "leakwatch-memory-limit", parse_size) or None,
+        max_requests=_count(config, "leakwatch-max-requests") or None,
+        max_age_s=_duration(config, "leakwatch-max-age"),
+        drain_timeout_s=_duration(config, "leakwatch-drain-timeout") or 0.0,
+        rules=Rules(
+            mode=_parsed(config, "leakwatch-restart", parse_mode) or "auto",
+            budget=_parsed(config, "leakwatch-restart-budget", parse_budget),
+            window=_parsed(config, "leakwatch-restart-window", parse_window),
+            horizon_s=_duration(config, "leakwatch-horizon"),
+        ),
+        keep=_parsed(config, "leakwatch-keep", parse_keep),
+        types=_count(config, "leakwatch-types"),
+        metrics_token=_text(config, "leakwatch-metrics-token") or None,
+        show_contents=bool(config["leakwatch-show-contents"]),
+    )
+
+
+def _text(config: Options, option: str) -> str:
+    value = config[option]
+    return "" if value is None else str(value).strip()
+
+
+def _parsed(config: Options, option: str, parse: Any) -> Any:
+    text = _text(config, option)
+    if not text:
+        return None
+    try:
+        return parse(text)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"option {option}: {error.message}", error.hint, "bad-option") from error
+
+
+def _duration(config: Options, option: str) -> float | None:
+    return _parsed(config, option, parse_duration) or None
+
+
+def _count(config: Options, option: str) -> int:
+    text = _text(config, option) or "0"
+    if not text.isdecimal():
+        raise ConfigurationError(
+            f"option {option}: {text!r} is not a count", "write a whole number, 0 for off", "bad-option"
+        )
+    return int(text)
