@@ -17,6 +17,9 @@ from cubicweb_leakwatch.watch.finding import Finding
 DUMP_TIMEOUT_S = 180.0
 COUNT_TIMEOUT_S = 60.0
 
+Analyse = Callable[..., dict[str, Any]]
+"""Called with the path of a dump and ``limit``; returns an item of ``leak-gc``."""
+
 
 @dataclass
 class Look:
@@ -70,7 +73,7 @@ def gc_reports(
     process: str | None = None,
     *,
     limit: int = 20,
-    analyse: Callable[..., dict[str, Any]] | None = None,
+    analyse: Analyse | None = None,
 ) -> Look:
     """Return the items of ``leak-gc``, one process after the other: a dump is taken, analysed and removed.
 

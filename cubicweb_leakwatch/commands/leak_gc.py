@@ -8,12 +8,12 @@ from cubicweb_leakwatch import live
 from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.options import LIMIT, PROCESS, Option
 from cubicweb_leakwatch.commands.running import explained
-from cubicweb_leakwatch.commands.table import Cell, Column, name, render
+from cubicweb_leakwatch.commands.table import Cell, Column, render, words
 from cubicweb_leakwatch.commands.terminal import Screen, clean
 from cubicweb_leakwatch.watch.units import format_bytes
 
-TYPES = (name("TYPE", shrinks=True), Column("COUNT"), Column("KiB", rank=1), Column("GROWTH"))
-GARBAGE = (name("TYPE", shrinks=True), Column("COUNT"), Column("KiB"))
+TYPES = (words("TYPE", shrinks=True), Column("COUNT"), Column("KiB", rank=1), Column("GROWTH"))
+GARBAGE = (words("TYPE", shrinks=True), Column("COUNT"), Column("KiB"))
 
 
 class LeakGc(Command):
@@ -117,7 +117,8 @@ def _cycle(cycle: dict[str, Any], screen: Screen) -> Iterator[str]:
     reach = "reachable" if cycle["reachable"] else "unreachable, waiting for the collector"
     finalizers = ", ".join(clean(item) for item in cycle["finalizers"])
     head = f"{cycle['count']:,} × {finalizers}"
-    yield f"  {screen.style(head, 'bold', 'yellow')}  {cycle['objects']:,} objects, {format_bytes(cycle['bytes'])}, {reach}"
+    size = f"{cycle['objects']:,} objects, {format_bytes(cycle['bytes'])}"
+    yield f"  {screen.style(head, 'bold', 'yellow')}  {size}, {reach}"
     members = ", ".join(f"{clean(item['type'])} × {item['count']:,}" for item in cycle["types"])
     yield f"    members: {members}"
     yield f"    path:    {clean(path_text(cycle['path']))}"
@@ -148,10 +149,9 @@ def _roles(roles: dict[str, Any], screen: Screen) -> Iterator[str]:
 
 def _type_row(item: dict[str, Any]) -> list[object]:
     delta = item.get("delta")
-    growth = Cell(
-        "n/a" if delta is None else f"{delta:+,}" if delta else "0", ("yellow",) if delta and delta > 0 else ()
-    )
-    return [item["type"], _count(item["count"]), _kib(item.get("bytes")), growth]
+    growth = "n/a" if delta is None else f"{delta:+,}" if delta else "0"
+    grows = delta is not None and delta > 0
+    return [item["type"], _count(item["count"]), _kib(item.get("bytes")), Cell(growth, ("yellow",) if grows else ())]
 
 
 def _count(value: int | None) -> str:

@@ -10,7 +10,7 @@ from cubicweb_leakwatch import live
 from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.options import Option
 from cubicweb_leakwatch.commands.running import explained
-from cubicweb_leakwatch.commands.table import Cell, Column, name, render
+from cubicweb_leakwatch.commands.table import Cell, Column, render, words
 from cubicweb_leakwatch.commands.terminal import Screen, clean, say
 from cubicweb_leakwatch.errors import EXIT_DONE, LeakwatchError
 from cubicweb_leakwatch.watch.units import MIB, format_duration
@@ -25,9 +25,9 @@ SOON_S = 3600.0
 """A limit that is predicted within this time is critical: nobody reacts in less."""
 
 COLUMNS = (
-    name("PROCESS"),
+    words("PROCESS"),
     Column("PID"),
-    name("STATE", rank=5),
+    words("STATE", rank=5),
     Column("GEN", rank=6),
     Column("AGE", rank=3),
     Column("REQUESTS", rank=4),
@@ -41,7 +41,7 @@ COLUMNS = (
     Column("GARBAGE", rank=1),
     Column("FDS", rank=10),
     Column("THREADS", rank=11),
-    name("VERDICT"),
+    words("VERDICT"),
 )
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 

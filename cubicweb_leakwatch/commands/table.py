@@ -28,7 +28,7 @@ class Cell:
     styles: tuple[str, ...] = ()
 
 
-def name(title: str, *, shrinks: bool = False, rank: int = 0) -> Column:
+def words(title: str, *, shrinks: bool = False, rank: int = 0) -> Column:
     """Return a column of words, which stand left."""
     return Column(title, right=False, shrinks=shrinks, rank=rank)
 
