@@ -1,19 +1,19 @@
 """What every test shares: system programs by name, and no silent skip under ``CI=true``."""
 
-import glob
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 # Debian keeps the server side of PostgreSQL, and what root runs, off an ordinary user's PATH.
-EXTRA_FOLDERS = ("/usr/sbin", "/sbin", "/usr/lib/postgresql/*/bin")
+EXTRA_FOLDERS = ("usr/sbin", "sbin", "usr/lib/postgresql/*/bin")
 
 
 def find_program(name: str) -> str | None:
     """Return the path of program ``name``, or None where it is not installed."""
-    folders = [folder for pattern in EXTRA_FOLDERS for folder in sorted(glob.glob(pattern), reverse=True)]
+    folders = [str(folder) for pattern in EXTRA_FOLDERS for folder in sorted(Path("/").glob(pattern), reverse=True)]
     return shutil.which(name) or shutil.which(name, path=os.pathsep.join(folders))
 
 

@@ -1,0 +1,1 @@
+"""Makes a CubicWeb instance, serves it with ``leak-serve``, loads it and tells what leakwatch found."""

@@ -1,0 +1,107 @@
+"""Makes a CubicWeb instance by itself: its configuration, database and logs in one folder."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ADMIN = "admin"
+PASSWORD = "admin"
+ANONYMOUS = "anon"
+
+SOURCES = """\
+[admin]
+login={admin}
+password={password}
+
+[system]
+{database}
+"""
+
+
+class CommandFailed(Exception):
+    """A command that must succeed did not; the text holds what it printed."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A CubicWeb instance whose files are all in ``home``; ``options`` are all-in-one.conf's, by their name.
+
+    ``database`` holds the lines of the system source; the default is a SQLite file in ``home``.
+    """
+
+    home: Path
+    name: str = "demo"
+    cubes: tuple[str, ...] = ("leakdemo",)
+    options: dict[str, str] = field(default_factory=dict)
+    database: dict[str, str] = field(default_factory=dict)
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables with which ``cubicweb-ctl`` finds the instance."""
+        return {
+            "CW_MODE": "user",
+            "CW_INSTANCES_DIR": str(self.home / "etc"),
+            "CW_INSTANCES_DATA_DIR": str(self.home / "data"),
+            "CW_RUNTIME_DIR": str(self.home / "run"),
+        }
+
+    def environment(self) -> dict[str, str]:
+        """Return a whole environment for a child: this one's without other CubicWeb settings, and ours."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CW_")}
+        folder = str(Path(sys.executable).parent)
+        return {**inherited, **self.variables(), "PATH": folder + os.pathsep + os.environ.get("PATH", os.defpath)}
+
+    def shell_lines(self) -> str:
+        """Return lines for a shell to read, after which ``cubicweb-ctl`` finds the instance."""
+        folder = Path(sys.executable).parent
+        lines = [f"export {name}='{value}'" for name, value in self.variables().items()]
+        return "\n".join([*lines, f"export PATH='{folder}':\"$PATH\"", ""])
+
+    def command(self, name: str, *arguments: str) -> list[str]:
+        """Return the command line of ``cubicweb-ctl NAME``, of the environment that we run in."""
+        return [str(Path(sys.executable).parent / "cubicweb-ctl"), name, *arguments]
+
+    def run(self, name: str, *arguments: str, timeout_s: float = 120.0) -> str:
+        """Run ``cubicweb-ctl NAME`` to its end and return its output; raise CommandFailed with what it said."""
+        done = subprocess.run(
+            self.command(name, *arguments),
+            env=self.environment(),
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        if done.returncode:
+            raise CommandFailed(f"cubicweb-ctl {name} ended with status {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def create(self) -> None:
+        """Make the instance and its database anew; what ``home`` held is removed."""
+        shutil.rmtree(self.home, ignore_errors=True)
+        for folder in ("etc", "data", "run"):
+            (self.home / folder).mkdir(parents=True, mode=0o700)
+        self.run("create", "--automatic", "--no-db-create", "--config-level", "0", ",".join(self.cubes), self.name)
+        self._write_sources()
+        self._write_options()
+        self.run("db-create", "--automatic", self.name)
+
+    def _write_sources(self) -> None:
+        database = self.database or {"db-driver": "sqlite", "db-name": str(self.home / "database.sqlite")}
+        lines = "\n".join(f"{key}={value}" for key, value in database.items())
+        sources = SOURCES.format(admin=ADMIN, password=PASSWORD, database=lines)
+        (self.home / "etc" / self.name / "sources").write_text(sources)
+
+    def _write_options(self) -> None:
+        path = self.home / "etc" / self.name / "all-in-one.conf"
+        text = path.read_text()
+        options = {"anonymous-user": ANONYMOUS, "anonymous-password": ANONYMOUS, **self.options}
+        for key, value in options.items():
+            text, found = re.subn(rf"(?m)^#?{re.escape(key)}=.*$", lambda _: f"{key}={value}", text)  # noqa: B023
+            if not found:
+                raise CommandFailed(f"{path} has no option {key}")
+        path.write_text(text)
