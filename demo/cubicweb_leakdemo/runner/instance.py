@@ -30,7 +30,8 @@ class CommandFailed(Exception):
 class Instance:
     """A CubicWeb instance whose files are all in ``home``; ``options`` are all-in-one.conf's, by their name.
 
-    ``database`` holds the lines of the system source; the default is a SQLite file in ``home``.
+    ``database`` holds the lines of the system source; the default is a SQLite file in ``home``. ``programs`` is the
+    folder of ``cubicweb-ctl``.
     """
 
     home: Path
@@ -38,6 +39,7 @@ class Instance:
     cubes: tuple[str, ...] = ("leakdemo",)
     options: dict[str, str] = field(default_factory=dict)
     database: dict[str, str] = field(default_factory=dict)
+    programs: Path = Path(sys.executable).parent
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables with which ``cubicweb-ctl`` finds the instance."""
@@ -51,18 +53,17 @@ class Instance:
     def environment(self) -> dict[str, str]:
         """Return a whole environment for a child: this one's without other CubicWeb settings, and ours."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CW_")}
-        folder = str(Path(sys.executable).parent)
-        return {**inherited, **self.variables(), "PATH": folder + os.pathsep + os.environ.get("PATH", os.defpath)}
+        path = f"{self.programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return {**inherited, **self.variables(), "PATH": path}
 
     def shell_lines(self) -> str:
         """Return lines for a shell to read, after which ``cubicweb-ctl`` finds the instance."""
-        folder = Path(sys.executable).parent
         lines = [f"export {name}='{value}'" for name, value in self.variables().items()]
-        return "\n".join([*lines, f"export PATH='{folder}':\"$PATH\"", ""])
+        return "\n".join([*lines, f"export PATH='{self.programs}':\"$PATH\"", ""])
 
     def command(self, name: str, *arguments: str) -> list[str]:
-        """Return the command line of ``cubicweb-ctl NAME``, of the environment that we run in."""
-        return [str(Path(sys.executable).parent / "cubicweb-ctl"), name, *arguments]
+        """Return the command line of ``cubicweb-ctl NAME``."""
+        return [str(self.programs / "cubicweb-ctl"), name, *arguments]
 
     def run(self, name: str, *arguments: str, timeout_s: float = 120.0) -> str:
         """Run ``cubicweb-ctl NAME`` to its end and return its output; raise CommandFailed with what it said."""
