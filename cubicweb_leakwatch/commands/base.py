@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 
 from cubicweb_leakwatch.commands.instance import Instance, find_instance, instance_named
 from cubicweb_leakwatch.commands.options import INSTANCE, JSON, Argument, Option, Parser, build_parser, parse
-from cubicweb_leakwatch.commands.terminal import Screen, clean, say
+from cubicweb_leakwatch.commands.terminal import Screen, say
 from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_INTERRUPTED, LeakwatchError
+from cubicweb_leakwatch.plain_text import clean
 
 
 class Command:

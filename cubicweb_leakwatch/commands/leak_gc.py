@@ -9,7 +9,8 @@ from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.options import LIMIT, PROCESS, Option
 from cubicweb_leakwatch.commands.running import explained
 from cubicweb_leakwatch.commands.table import Cell, Column, render, words
-from cubicweb_leakwatch.commands.terminal import Screen, clean
+from cubicweb_leakwatch.commands.terminal import Screen
+from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.watch.units import format_bytes
 
 TYPES = (words("TYPE", shrinks=True), Column("COUNT"), Column("KiB", rank=1), Column("GROWTH"))

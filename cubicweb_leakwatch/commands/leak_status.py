@@ -11,8 +11,9 @@ from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.options import Option
 from cubicweb_leakwatch.commands.running import explained
 from cubicweb_leakwatch.commands.table import Cell, Column, render, words
-from cubicweb_leakwatch.commands.terminal import Screen, clean, say
+from cubicweb_leakwatch.commands.terminal import Screen, say
 from cubicweb_leakwatch.errors import EXIT_DONE, LeakwatchError
+from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.watch.units import MIB, format_duration
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cubicweb_leakwatch.commands.terminal import Screen, clean, display_width, shorten
+from cubicweb_leakwatch.commands.terminal import Screen, display_width, shorten
+from cubicweb_leakwatch.plain_text import clean
 
 GAP = "  "
 NARROWEST = 12

@@ -1,4 +1,4 @@
-"""What a terminal can show: its width, its colours, and text that cannot take it over."""
+"""What a terminal can show: its width and its colours."""
 
 import os
 import shutil
@@ -8,22 +8,6 @@ from dataclasses import dataclass
 from typing import TextIO
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
-_UNSAFE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-MAX_TEXT = 4000
-"""Characters of one value that are shown; a type may be named by a whole book."""
-
-
-def clean(value: object, limit: int = MAX_TEXT) -> str:
-    """Return text that cannot steer a terminal: control and direction characters become visible escapes."""
-    text = str(value)
-    shown = "".join(_visible(character) for character in text[:limit])
-    return shown + "…" if len(text) > limit else shown
-
-
-def _visible(character: str) -> str:
-    if unicodedata.category(character) not in _UNSAFE:
-        return character
-    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def display_width(text: str) -> int:

@@ -1,0 +1,166 @@
+"""``leak-restart``: replace workers, a successor first."""
+
+import getpass
+import socket
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterable
+from typing import Any
+
+from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.options import Option
+from cubicweb_leakwatch.commands.table import Cell, Column, render, words
+from cubicweb_leakwatch.commands.terminal import Screen, say
+from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_FAILED, ConfigurationError
+from cubicweb_leakwatch.plain_text import clean
+from cubicweb_leakwatch.serve.control import ask_launcher
+from cubicweb_leakwatch.watch.units import MIB
+
+POLL_S = 0.2
+COLUMNS = (
+    words("PROCESS"),
+    words("STAGE"),
+    words("OUTCOME"),
+    Column("OLD PID"),
+    Column("NEW PID"),
+    Column("IN FLIGHT", rank=4),
+    Column("ANSWERED", rank=3),
+    Column("ABANDONED"),
+    Column("BEFORE MiB", rank=2),
+    Column("AFTER MiB", rank=2),
+    words("REASON", shrinks=True, rank=1),
+)
+FIELDS = (
+    "reason",
+    "requested_at",
+    "ready_at",
+    "drained_at",
+    "exited_at",
+    "in_flight_at_drain",
+    "accepted",
+    "answered",
+    "client_left",
+    "abandoned",
+    "rss_before",
+    "rss_after",
+    "old_pid",
+    "new_pid",
+    "outcome",
+)
+
+
+class LeakRestart(Command):
+    """Replace workers in a controlled way: a successor is ready before the old one drains and leaves."""
+
+    name = "leak-restart"
+    own_options = (
+        Option("--process", "the process to replace, by its slot (web-1, scheduler) or its pid", str, "P"),
+        Option("--all", "replace every process, one after the other"),
+        Option("--reason", "why, for the log of restarts", str, "TEXT", default="by hand"),
+        Option("--wait", "come back when it is done, and exit with 1 unless all were replaced cleanly"),
+        Option("--dry-run", "say what would be replaced, and replace nothing"),
+    )
+    examples = (
+        ("cubicweb-ctl leak-restart mysite --process web-1 --wait", "replace one worker and see how it went"),
+        ("cubicweb-ctl leak-restart mysite --all --reason deployment", "new code in every process, no request lost"),
+    )
+
+    def data(self, asked: Namespace) -> list[dict[str, Any]]:
+        """Return one record a restart."""
+        directory = str(self.instance(asked).runtime_dir)
+        processes = ask_launcher(directory, "status")["processes"]
+        names = chosen(processes, asked)
+        if asked.dry_run:
+            return [_planned(name, processes, asked.reason) for name in names]
+        by = f"{getpass.getuser()} by leak-restart"
+        ids: list[str] = []
+        for name in [None] if asked.all else names:
+            answer = ask_launcher(directory, "restart", process=name, reason=asked.reason, by=by)
+            ids += [wish["id"] for wish in answer["requested"]]
+        return self._followed(directory, ids) if asked.wait else records(directory, ids)
+
+    def _followed(self, directory: str, ids: list[str]) -> list[dict[str, Any]]:
+        """Wait until all are over; what changes is told on a terminal's stderr."""
+        told: dict[str, str] = {}
+        while True:
+            found = records(directory, ids)
+            for record in found:
+                if told.get(record["id"]) != record["stage"]:
+                    told[record["id"]] = record["stage"]
+                    if sys.stderr.isatty():
+                        say(f"{clean(record['process'])}: {clean(record['stage'])}", sys.stderr)
+            if all(record["outcome"] for record in found):
+                return found
+            time.sleep(POLL_S)
+
+    def lines(self, data: list[dict[str, Any]], asked: Namespace, screen: Screen) -> Iterable[str]:
+        """Return one row a restart."""
+        if asked.dry_run:
+            yield "would replace, one after the other:"
+        yield from render(COLUMNS, [_row(record) for record in data], screen)
+
+    def next_step(self, data: list[dict[str, Any]], asked: Namespace) -> str:
+        """Say how to see it through."""
+        if asked.dry_run:
+            return ""
+        if any(record["outcome"] == "successor-failed" for record in data):
+            return "the old worker goes on; see the log of leak-serve for why its successor did not start"
+        return f"cubicweb-ctl leak-status {asked.instance}"
+
+    def exit_code(self, data: list[dict[str, Any]], asked: Namespace) -> int:
+        """Return 1 when one that was waited for did not go cleanly."""
+        failed = asked.wait and not asked.dry_run and any(record["outcome"] != "replaced" for record in data)
+        return EXIT_FAILED if failed else EXIT_DONE
+
+
+def chosen(processes: list[dict[str, Any]], asked: Namespace) -> list[str]:
+    """Return the slots that were asked for.
+
+    Raises ``ConfigurationError``, naming those that there are, when none was named or the one named is not there.
+    """
+    slots = list(dict.fromkeys(process["name"] for process in processes))
+    there_are = f"there are: {', '.join(slots)}" if slots else "the launcher runs none at the moment"
+    if asked.all == bool(asked.process):
+        raise ConfigurationError("say which to replace: --process P, or --all", there_are, "usage")
+    if asked.all:
+        return slots
+    wanted = asked.process.removeprefix(f"{socket.gethostname()}:")
+    for process in processes:
+        if wanted in (process["name"], str(process["pid"])):
+            return [process["name"]]
+    raise ConfigurationError(f"the launcher runs no process {asked.process}", there_are, "unknown-process")
+
+
+def records(directory: str, ids: list[str]) -> list[dict[str, Any]]:
+    """Return the launcher's records of the restarts with these ids, in their order."""
+    found = {record["id"]: record for record in ask_launcher(directory, "restarts")["restarts"]}
+    return [found[restart_id] for restart_id in ids if restart_id in found]
+
+
+def _planned(name: str, processes: list[dict[str, Any]], reason: str) -> dict[str, Any]:
+    pid = next(process["pid"] for process in processes if process["name"] == name)
+    return {"process": name, **dict.fromkeys(FIELDS), "reason": reason, "old_pid": pid, "stage": "planned"}
+
+
+def _row(record: dict[str, Any]) -> list[object]:
+    outcome = record.get("outcome")
+    bad = outcome is not None and outcome != "replaced"
+    abandoned = record.get("abandoned")
+    return [
+        record["process"],
+        record.get("stage"),
+        Cell(outcome or "-", ("red",) if bad else ("green",) if outcome else ()),
+        record.get("old_pid"),
+        record.get("new_pid"),
+        record.get("in_flight_at_drain"),
+        record.get("answered"),
+        Cell("n/a" if abandoned is None else str(abandoned), ("red",) if abandoned else ()),
+        _mib(record.get("rss_before")),
+        _mib(record.get("rss_after")),
+        record.get("reason"),
+    ]
+
+
+def _mib(size: int | None) -> str | None:
+    return None if size is None else f"{size / MIB:.1f}"

@@ -1,0 +1,79 @@
+"""The gc page: what each process of the instance keeps. It takes the place of CubicWeb's own."""
+
+from typing import Any
+
+from cubicweb import _
+from cubicweb_web.view import StartupView
+from cubicweb_web.views import debug
+
+from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.views import gc_report
+from cubicweb_leakwatch.views.access import ManagersOnly, for_managers
+from cubicweb_leakwatch.views.markup import Html, element, join
+from cubicweb_leakwatch.views.page import Page
+from cubicweb_leakwatch.views.processes import overview
+
+
+class LeakwatchGCView(Page, StartupView):
+    """What a process keeps alive; the process is chosen by ``process=web-2``, and looked at when it is chosen.
+
+    Opening the page without one walks no heap.
+    """
+
+    __regid__ = "gc"
+    __select__ = for_managers
+    title = _("memory leak debugging")
+    cache_max_age = 0
+
+    def call(self, **kwargs: Any) -> None:
+        """Write the page."""
+        self.begin(self._cw._("What the processes keep alive"))
+        chosen = self.parameter("process")
+        try:
+            processes = self._cw.call_service("leakwatch_processes")["processes"]
+            self.w(self.choice(processes, chosen))
+            self.w(self.look(chosen) if chosen else self.overview(processes))
+        except LeakwatchError as error:
+            self.w(self.failure(error))
+        self.end()
+
+    def choice(self, processes: list[dict[str, Any]], chosen: str | None) -> Html:
+        """Return the links to the processes, with what a look at one costs."""
+        links = [
+            element(
+                "li",
+                element(
+                    "a",
+                    f"{process['name']} ({self._cw._('pid')} {process['pid']})",
+                    href=self._cw.build_url("view", vid="gc", process=process["name"]),
+                    aria_current="page" if chosen in (process["name"], str(process["pid"])) else None,
+                ),
+            )
+            for process in processes
+        ]
+        cost = self._cw._(
+            "A look stops the process for some milliseconds, to copy it; the copy is then read for some seconds."
+        )
+        nav = element("nav", element("ul", *links, class_="lw-processes"), aria_label=self._cw._("Processes"))
+        return join([element("p", self._cw._("Look into:")), nav, element("p", cost, class_="lw-note")])
+
+    def look(self, process: str) -> Html:
+        """Return the report of one process, looked at now."""
+        reports = self._cw.call_service("leakwatch_gc", process=process)
+        return join(gc_report.report(data, self.figures) for data in reports)
+
+    def overview(self, processes: list[dict[str, Any]]) -> Html:
+        """Return what is known without a look: memory and uncollectable objects of each process."""
+        return overview(processes, self.figures)
+
+
+class ForbiddenGCView(ManagersOnly):
+    """The gc page for those who may not see it."""
+
+    __regid__ = "gc"
+
+
+def registration_callback(vreg: Any) -> None:
+    """Put our page in the place of CubicWeb's, in the ``gc`` tab of the site's information too."""
+    vreg.register_and_replace(LeakwatchGCView, debug.GCView)
+    vreg.register(ForbiddenGCView)

@@ -1,0 +1,194 @@
+"""Recorded samples as the dashboard shows them: lines of the chart, marks on it, tables."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cubicweb_leakwatch.views.figures import Figures
+from cubicweb_leakwatch.views.markup import Cell, Column, Html, element, join, table
+from cubicweb_leakwatch.views.memory_chart import Line, Mark, Words, memory_chart
+from cubicweb_leakwatch.views.span import Span
+
+MAX_POINTS = 400
+"""Points of a line; more than the chart has pixels for would only make the page heavy."""
+
+LATEST = 20
+"""Snapshots in the table of the latest."""
+
+TABLE_POINTS = 12
+"""Moments a process in the table beneath the chart."""
+
+LETTERS = {"restart": "R", "deployment": "D"}
+Sample = dict[str, Any]
+
+
+def slot_names(samples: Iterable[Sample]) -> dict[tuple[str, str], str]:
+    """Return the name of each slot by host and process, with the host only where there are several."""
+    slots = dict.fromkeys((sample.get("host", ""), sample["process"]) for sample in samples)
+    several = len({host for host, _process in slots}) > 1
+    return {slot: f"{slot[0]}:{slot[1]}" if several and slot[0] else slot[1] for slot in slots}
+
+
+def lines_of(samples: Sequence[Sample], limits: dict[str, int | None]) -> list[Line]:
+    """Return a line a slot, by name; ``limits`` are the memory limits by process."""
+    names = slot_names(samples)
+    points: dict[tuple[str, str], list[tuple[float, float]]] = {slot: [] for slot in names}
+    for sample in samples:
+        points[sample.get("host", ""), sample["process"]].append((sample["t"], sample["rss"]))
+    return [
+        Line(names[slot], tuple(thinned(points[slot])), limits.get(slot[1]))
+        for slot in sorted(names, key=lambda slot: names[slot])
+    ]
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int = MAX_POINTS) -> list[tuple[float, float]]:
+    """Return at most about ``most`` points: of each stretch the lowest and the highest, so that no peak is lost."""
+    if len(points) <= most:
+        return list(points)
+    size = -(-len(points) * 2 // most)
+    found: list[tuple[float, float]] = []
+    for index in range(0, len(points), size):
+        stretch = points[index : index + size]
+        lowest, highest = min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])
+        found += sorted({lowest, highest})
+    return found
+
+
+def chart(
+    samples: Sequence[Sample], events: Iterable[dict[str, Any]], limits: dict[str, int | None],
+    span: Span, figures: Figures,
+) -> Html:  # fmt: skip
+    """Return the chart of recorded memory with its table; a sentence where nothing was recorded."""
+    _ = figures._
+    if not samples:
+        return element(
+            "p",
+            _(
+                "Nothing was recorded in this time. The scheduler records a snapshot every leakwatch-interval: does it run?"
+            ),
+            class_="lw-verdict lw-open",
+        )
+    lines = lines_of(samples, limits)
+    marks = [
+        Mark(event["t"], LETTERS[event["kind"]], f"{event['process']}: {_(event['kind'])} {event['text']}".strip())
+        for event in events
+        if event["kind"] in LETTERS
+    ]
+    words = Words(_("Recorded memory of the processes"), described(lines, marks, figures), _("MiB"), _("limit"))
+    caption = _("Resident memory (RSS). R marks a restart, D a deployment.")
+    picture = memory_chart(lines, marks, words, (span.start, span.end))
+    figure = element("figure", picture, element("figcaption", caption, class_="lw-note"), class_="lw-figure")
+    return join([figure, _summary(lines, figures), _points(lines, figures)])
+
+
+def described(lines: Sequence[Line], marks: Sequence[Mark], figures: Figures) -> str:
+    """Return what the chart shows as sentences, for those who do not see it."""
+    _ = figures._
+    told = [
+        _("%(process)s: from %(first)s to %(last)s MiB, highest %(highest)s MiB.")
+        % {"process": line.name, **{key: figures.mib(value).shown for key, value in _extremes(line).items()}}
+        for line in lines
+    ]
+    restarts = sum(mark.letter == "R" for mark in marks)
+    return " ".join([*told, _("%s restarts.") % restarts])
+
+
+def _extremes(line: Line) -> dict[str, float]:
+    values = [value for _t, value in line.points]
+    return {"first": values[0], "last": values[-1], "lowest": min(values), "highest": max(values)}
+
+
+def _summary(lines: Sequence[Line], figures: Figures) -> Html:
+    _, mib = figures._, figures._("MiB")
+    titles = (_("First"), _("Last"), _("Lowest"), _("Highest"))
+    columns = [Column(_("Process")), *(Column(title, mib, number=True) for title in titles)]
+    columns.append(Column(_("Change"), mib, number=True))
+    rows = []
+    for line in lines:
+        values = _extremes(line)
+        cells = [figures.mib(values[key]) for key in ("first", "last", "lowest", "highest")]
+        rows.append([line.name, *cells, figures.mib(values["last"] - values["first"], sign=True)])
+    return table(_("Recorded memory, by process"), columns, rows)
+
+
+def _points(lines: Sequence[Line], figures: Figures) -> Html:
+    _ = figures._
+    columns = [Column(_("Process")), Column(_("Time")), Column("RSS", _("MiB"), number=True)]
+    rows = [
+        [line.name, Cell(figures.time(t), t), figures.mib(value)]
+        for line in lines
+        for t, value in line.points[:: max(1, len(line.points) // TABLE_POINTS)]
+    ]
+    shown = table(_("Some points of the chart"), columns, rows)
+    return element("details", element("summary", _("The chart as numbers")), shown)
+
+
+def latest(samples: Sequence[Sample], figures: Figures) -> Html:
+    """Return the table of the latest snapshots, the newest first."""
+    _, mib = figures._, figures._("MiB")
+    columns = [
+        Column(_("Time")),
+        Column(_("Process")),
+        Column(_("pid"), number=True),
+        Column("RSS", mib, number=True),
+        Column("USS", mib, number=True),
+        Column(_("Python blocks"), number=True),
+        Column(_("malloc in use"), mib, number=True),
+        Column(_("Tracked objects"), number=True),
+        Column("gc.garbage", _("objects"), number=True),
+        Column(_("Requests"), number=True),
+        Column(_("Note")),
+    ]
+    names = slot_names(samples)
+    rows = [
+        [
+            Cell(figures.time(sample["t"]), sample["t"]),
+            names[sample.get("host", ""), sample["process"]],
+            sample.get("pid", figures.unknown),
+            *(figures.mib(sample.get(key)) for key in ("rss", "uss")),
+            figures.count(sample.get("python_blocks")),
+            figures.mib(sample.get("malloc_used")),
+            *(figures.count(sample.get(key)) for key in ("gc_objects", "garbage", "requests")),
+            sample.get("note", ""),
+        ]
+        for sample in list(reversed(samples))[:LATEST]
+    ]
+    return table(_("Latest snapshots"), columns, rows)
+
+
+def restarts(items: Sequence[dict[str, Any]], figures: Figures) -> Html:
+    """Return the log of restarts, the newest first, with the requests that each of them lost."""
+    _, mib = figures._, figures._("MiB")
+    if not items:
+        return element("p", _("No restart in this time."))
+    columns = [
+        Column(_("Time")),
+        Column(_("Process")),
+        Column(_("Outcome")),
+        Column(_("Reason")),
+        Column(_("Old pid"), number=True),
+        Column(_("New pid"), number=True),
+        Column(_("In flight"), _("requests"), number=True),
+        Column(_("Answered"), _("requests"), number=True),
+        Column(_("Abandoned"), _("requests"), number=True),
+        Column(_("Before"), mib, number=True),
+        Column(_("After"), mib, number=True),
+    ]
+    return table(_("Restarts"), columns, [_restart_row(item, figures) for item in reversed(items)])
+
+
+def _restart_row(item: dict[str, Any], figures: Figures) -> list[object]:
+    _, outcome = figures._, item.get("outcome")
+    abandoned = figures.count(item.get("abandoned"))
+    return [
+        figures.time(item.get("requested_at")),
+        item["process"],
+        Cell(_(outcome or item.get("stage") or "n/a"), css="" if outcome in (None, "replaced") else "lw-alarm"),
+        item.get("reason") or "",
+        item.get("old_pid") or figures.unknown,
+        item.get("new_pid") or figures.unknown,
+        figures.count(item.get("in_flight_at_drain")),
+        figures.count(item.get("answered")),
+        Cell(abandoned.shown, abandoned.sorts, "lw-alarm" if item.get("abandoned") else ""),
+        figures.mib(item.get("rss_before")),
+        figures.mib(item.get("rss_after")),
+    ]

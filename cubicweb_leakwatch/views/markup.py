@@ -1,0 +1,86 @@
+"""HTML and SVG built as text in which everything is escaped once, and void tags are closed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape as _escape
+
+from cubicweb_leakwatch.plain_text import clean
+
+VOID = frozenset({"br", "circle", "hr", "img", "input", "line", "path", "polyline", "rect"})
+
+
+class Html(str):
+    """Text that is markup already and may stand in a page as it is."""
+
+    __slots__ = ()
+
+
+def text(value: object) -> Html:
+    """Return ``value`` as text of a page: control characters visible, markup escaped; markup stays as it is."""
+    return value if isinstance(value, Html) else Html(_escape(clean(value)))
+
+
+def element(name: str, /, *content: object, **attributes: object) -> Html:
+    """Return one element; ``class_`` is the class, ``data_value`` is ``data-value``; ``None`` leaves one out."""
+    shown = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{text(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    if name in VOID and not content:
+        return Html(f"<{name}{shown}/>")
+    return Html(f"<{name}{shown}>{join(content)}</{name}>")
+
+
+def join(parts: Iterable[object], between: str = "") -> Html:
+    """Return the parts one after the other; what is ``None`` is left out."""
+    return Html(text(between).join(text(part) for part in parts if part is not None))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its header with the unit, and whether it holds numbers."""
+
+    title: str
+    unit: str = ""
+    number: bool = False
+
+    @property
+    def header(self) -> str:
+        """Return the title with its unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value as it is shown and as it sorts."""
+
+    shown: object
+    sorts: float | str | None = None
+    css: str = ""
+
+
+def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[object]], css: str = "") -> Html:
+    """Return a table whose first column heads its rows; on a narrow screen it scrolls by itself."""
+    heads = [
+        element("th", column.header, scope="col", class_="lw-number" if column.number else None) for column in columns
+    ]
+    body = [element("tr", *_cells(columns, row)) for row in rows]
+    whole = element(
+        "table",
+        element("caption", caption),
+        element("thead", element("tr", *heads)),
+        element("tbody", *body),
+        class_=f"listing lw-table {css}".strip(),
+    )
+    return element("div", whole, class_="lw-scroll", tabindex="0", role="region", aria_label=caption)
+
+
+def _cells(columns: Sequence[Column], row: Sequence[object]) -> Iterable[Html]:
+    for index, (column, value) in enumerate(zip(columns, row, strict=True)):
+        cell = value if isinstance(value, Cell) else Cell(value)
+        css = " ".join(part for part in ("lw-number" if column.number else "", cell.css) if part) or None
+        if index == 0:
+            yield element("th", cell.shown, scope="row", class_=css, data_value=cell.sorts)
+        else:
+            yield element("td", cell.shown, class_=css, data_value=cell.sorts)
