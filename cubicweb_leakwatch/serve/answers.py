@@ -1,0 +1,64 @@
+"""The launcher's answers on its control socket."""
+
+from __future__ import annotations
+
+import os
+
+from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.serve.logline import iso
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cubicweb_leakwatch.serve.fleet import Fleet
+    from cubicweb_leakwatch.serve.journal import Journal
+
+MAX_REASON = 500
+
+
+class Answers:
+    """Answers ``status``, ``restart`` and ``restarts``; anything else is refused with a sentence."""
+
+    def __init__(self, fleet: Fleet, journal: Journal, listening: list[str], started_at: float) -> None:
+        self.fleet, self.journal = fleet, journal
+        self.listening, self.started_at = listening, started_at
+
+    def __call__(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Return the data of the answer; raises LeakwatchError to refuse."""
+        kind = question.get("ask")
+        if kind == "status":
+            return self.status()
+        if kind == "restart":
+            return self.restart(question)
+        if kind == "restarts":
+            return self.restarts(question)
+        raise LeakwatchError("the launcher knows: status, restart, restarts", "", "bad-question")
+
+    def status(self) -> dict[str, Any]:
+        """Say what runs, since when, and what is wrong."""
+        workers = sorted(self.fleet.workers.values(), key=lambda worker: (worker.name, worker.generation))
+        return {
+            "pid": os.getpid(),
+            "instance": self.fleet.spec.instance,
+            "started_at": iso(self.started_at),
+            "listening": self.listening,
+            "workers_wanted": self.fleet.workers_wanted,
+            "flags": list(self.fleet.flags.values()),
+            "processes": [worker.row() for worker in workers],
+        }
+
+    def restart(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Queue the replacement of one process, or of all."""
+        name = question.get("process")
+        names = list(self.fleet.slots) if name is None else [str(name)]
+        reason = str(question.get("reason") or "by hand")[:MAX_REASON]
+        by = str(question.get("by") or "control socket")[:MAX_REASON]
+        wishes = [self.fleet.replacements.ask(each, reason, by) for each in names]
+        return {"requested": [{"id": wish.id, "process": wish.process} for wish in wishes]}
+
+    def restarts(self, question: dict[str, Any]) -> dict[str, Any]:
+        """List the restarts after an id: finished ones first, then those in progress."""
+        after = question.get("after")
+        finished = self.journal.after(str(after) if after else None)
+        return {"restarts": finished + [wish.as_json() for wish in self.fleet.replacements.in_progress()]}

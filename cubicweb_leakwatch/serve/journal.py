@@ -1,0 +1,80 @@
+"""The journal of finished restarts: one JSON line each in ``restarts.jsonl``, the newest also in memory as text."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+
+from cubicweb_leakwatch.serve.logline import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+JOURNAL = "restarts.jsonl"
+# What the launcher itself remembers; readers that come every minute never miss one.
+REMEMBERED = 100
+# Beyond this the file is rewritten with the remembered lines alone.
+MAX_BYTES = 512 * 1024
+
+
+class Journal:
+    """Appends records; never raises for a full disk: the memory of the last ones goes on."""
+
+    def __init__(self, directory: str) -> None:
+        self.path = f"{directory}/{JOURNAL}"
+        self._lines: deque[str] = deque(maxlen=REMEMBERED)
+        self._load()
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Keep one finished restart."""
+        line = json.dumps(record, separators=(",", ":"))
+        self._lines.append(line)
+        try:
+            self._append(line)
+        except OSError as error:
+            log("journal-not-written", path=self.path, why=error.strerror)
+
+    def after(self, last_id: str | None) -> list[dict[str, Any]]:
+        """Return the remembered records whose id comes after ``last_id``, oldest first."""
+        records = [json.loads(line) for line in self._lines]
+        return [record for record in records if last_id is None or str(record["id"]) > last_id]
+
+    def _append(self, line: str) -> None:
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, line.encode() + b"\n")
+            full = os.fstat(descriptor).st_size > MAX_BYTES
+        finally:
+            os.close(descriptor)
+        if full:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        fresh = self.path + ".new"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            for line in self._lines:
+                os.write(descriptor, line.encode() + b"\n")
+        finally:
+            os.close(descriptor)
+        os.replace(fresh, self.path)  # noqa: PTH105
+
+    def _load(self) -> None:
+        """Read line by line: a long file must not pass through the launcher's memory at once."""
+        try:
+            with open(self.path) as lines:  # noqa: PTH123
+                for line in lines:
+                    if _is_record(line):
+                        self._lines.append(line.strip())
+        except (OSError, UnicodeDecodeError):
+            return
+
+
+def _is_record(line: str) -> bool:
+    """A power cut can leave half a line."""
+    try:
+        return isinstance(json.loads(line).get("id"), str)
+    except (ValueError, AttributeError):
+        return False

@@ -1,0 +1,249 @@
+"""Replacing a worker: successor first, ready, then retire the old. One at a time over the whole instance.
+
+The scheduler alone goes the other way round: there are never two of it, so the old one stops before the new one starts.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+
+from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
+from cubicweb_leakwatch.serve.records import (
+    BALANCE,
+    DONE,
+    DRAIN_TIMEOUT,
+    DRAINING,
+    REPLACED,
+    SCHEDULER,
+    SERVING,
+    STARTING,
+    SUCCESSOR_FAILED,
+    Restart,
+    Slot,
+    Worker,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cubicweb_leakwatch.serve.fleet import Fleet
+
+
+class Replacements:
+    """The wishes in order, the one being done, and the deaths being made good."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.queue: deque[Restart] = deque()
+        self.active: Restart | None = None
+        self._deaths: dict[str, Restart] = {}
+        self._origin = f"{int(fleet.hands.wall() * 1000)}"
+        self._count = 0
+
+    # Wishes -----------------------------------------------------------------------------------------------------------
+
+    def ask(self, name: str, reason: str, by: str, *, again: bool = False) -> Restart:
+        """Queue the replacement of a process; a wish already there is returned instead of a second one.
+
+        ``again``: try anew, later, when the successor fails (a worker over its limit stays over it).
+        Raises ConfigurationError for a process that does not exist, LeakwatchError while stopping.
+        """
+        if self.fleet.stopping:
+            raise LeakwatchError("the instance is stopping")
+        if name not in self.fleet.slots:
+            known = ", ".join(self.fleet.slots)
+            raise ConfigurationError(f"no process {name!r}", f"there are: {known}", "unknown-process")
+        for waiting in self.in_progress():
+            if waiting.process == name:
+                waiting.again = waiting.again or again
+                if by != "worker":
+                    waiting.not_before = 0.0
+                return waiting
+        restart = self._new(name, reason, by)
+        restart.again = again
+        self.queue.append(restart)
+        self.fleet.hands.note("restart-wanted", process=name, id=restart.id, by=by, reason=reason)
+        return restart
+
+    def wanted_by(self, pid: int, reason: str) -> None:
+        """Queue the replacement of a worker that asks for its successor itself."""
+        worker = self.fleet.workers.get(pid)
+        slot = self.fleet.slots.get(worker.name) if worker else None
+        if worker is not None and slot is not None and slot.current is worker and not self.fleet.stopping:
+            self.ask(worker.name, reason, "worker", again=True)
+
+    def in_progress(self) -> list[Restart]:
+        """Return what is wanted or being done, oldest first."""
+        return ([self.active] if self.active else []) + list(self.queue)
+
+    def forget(self, slot: Slot) -> None:
+        """Drop the wishes for a slot that is given up."""
+        self.queue = deque(wish for wish in self.queue if wish.process != slot.name)
+        if self.active is not None and self.active.process == slot.name and slot.successor is not None:
+            self._finish(SUCCESSOR_FAILED, "the slot was given up")
+
+    def give_up(self) -> None:
+        """Drop what is not yet being drained: the instance stops."""
+        self.queue.clear()
+        if self.active is not None and self.active.stage == STARTING:
+            self._finish(SUCCESSOR_FAILED, "the instance was stopped")
+
+    # Steps ------------------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Begin the next replacement when none is being done and its time has come."""
+        if self.active is not None:
+            return
+        for wish in list(self.queue):
+            slot = self.fleet.slots[wish.process]
+            serving = slot.current is not None and slot.current.state == SERVING
+            if serving and wish.not_before <= now:
+                self.queue.remove(wish)
+                self._begin(wish, slot, now)
+                return
+
+    def next_deadline(self) -> float | None:
+        """Return when the next wish may begin, None while one is being done or none waits for its time."""
+        if self.active is not None:
+            return None
+        return min((wish.not_before for wish in self.queue if wish.not_before > 0), default=None)
+
+    def successor_ready(self, slot: Slot, now: float) -> None:
+        """Hand the slot over and retire the old worker."""
+        restart, old = self.active, slot.current
+        slot.current, slot.successor = slot.successor, None
+        if restart is None:
+            return
+        restart.ready_at = self.fleet.hands.wall()
+        if old is None or old.ended:
+            self._finish(REPLACED)
+        else:
+            self._retire(restart, old, now)
+
+    def successor_ended(self, slot: Slot, cause: str, now: float) -> None:
+        """Keep the old worker, withdraw the announcement, say so, and try again later if need be."""
+        slot.successor = None
+        restart = self.active
+        if restart is None or self.fleet.stopping:
+            return
+        self._announce(slot.current, signal.SIGUSR2)
+        retry_at = self.fleet.back_off(slot, now)
+        self.fleet.flag(slot.name, f"the successor of {slot.name} failed ({cause}); the old one serves on")
+        self._finish(SUCCESSOR_FAILED, cause)
+        if slot.current is None:
+            slot.retry_at = retry_at
+        elif restart.again:
+            wish = self.ask(restart.process, restart.reason, restart.by, again=True)
+            wish.not_before = retry_at
+
+    def retired_ended(self, worker: Worker, cause: str, now: float) -> bool:
+        """Close the record of a replacement whose old worker has gone; False when it was not one."""
+        restart = self.active
+        if restart is None or restart.old_pid != worker.pid:
+            return False
+        restart.exited_at = self.fleet.hands.wall()
+        late = worker.killed or bool(restart.balance.get("abandoned"))
+        if worker.role == SCHEDULER and not self.fleet.stopping:
+            slot = self.fleet.slots[worker.name]
+            restart.stage, restart.outcome = STARTING, DRAIN_TIMEOUT if late else None
+            restart.new_pid = self.fleet.start_in(slot, now).pid
+            return True
+        self._finish(DRAIN_TIMEOUT if late else REPLACED, cause if worker.killed else None)
+        return True
+
+    def old_died(self, slot: Slot, worker: Worker, cause: str, now: float) -> None:
+        """The old worker died while its successor boots: the successor is now the slot's only hope."""
+        slot.current, slot.successor = slot.successor, None
+        if self.active is not None:
+            self.active.detail = f"the old worker died meanwhile: {cause}"
+            self.active.exited_at = self.fleet.hands.wall()
+
+    def start_failed(self, name: str, cause: str) -> None:
+        """Close the record of a replacement whose new process failed when the old one had already gone."""
+        if self.active is not None and self.active.process == name and self.active.stage == STARTING:
+            self._finish(SUCCESSOR_FAILED, cause)
+
+    def died(self, worker: Worker, cause: str) -> None:
+        """Open a record for a worker that died by itself."""
+        restart = self._new(worker.name, f"died: {cause}", "launcher")
+        restart.old_pid, restart.exited_at = worker.pid, restart.requested_at
+        restart.stage = STARTING
+        self._deaths.setdefault(worker.name, restart)
+
+    def reborn(self, worker: Worker) -> None:
+        """Close the record of the death, or of the scheduler's restart, that this child makes good."""
+        active = self.active
+        if active is not None and active.process == worker.name and active.stage == STARTING:
+            active.new_pid, active.ready_at = worker.pid, self.fleet.hands.wall()
+            self._finish(active.outcome or REPLACED, active.detail)
+        death = self._deaths.pop(worker.name, None)
+        if death is not None:
+            death.new_pid, death.ready_at = worker.pid, self.fleet.hands.wall()
+            self._close(death, REPLACED, None)
+
+    def drained(self, pid: int, report: dict[str, Any]) -> None:
+        """Take the balance sheet of a draining worker (see :mod:`..drain`)."""
+        restart = self.active
+        if restart is None or restart.old_pid != pid:
+            return
+        restart.balance = {name: report[name] for name in BALANCE if isinstance(report.get(name), int)}
+        restart.named = [row for row in report.get("abandoned_requests", ()) if isinstance(row, dict)][:20]
+        restart.autopsy = report.get("autopsy")
+        if report.get("final"):
+            restart.drained_at = self.fleet.hands.wall()
+
+    # Means ------------------------------------------------------------------------------------------------------------
+
+    def _begin(self, restart: Restart, slot: Slot, now: float) -> None:
+        old = slot.current
+        assert old is not None
+        lack = self._lack_of_room(slot, old)
+        if lack:
+            restart.not_before = self.fleet.back_off(slot, now)
+            self.fleet.flag(slot.name, lack)
+            self.queue.append(restart)
+            return
+        restart.old_pid, restart.rss_before = old.pid, self.fleet.hands.rss(old.pid)
+        self.active = restart
+        if slot.role == SCHEDULER:
+            self._retire(restart, old, now)
+            return
+        restart.stage = STARTING
+        restart.new_pid = self.fleet.start_in(slot, now, successor=True).pid
+        self._announce(old, signal.SIGUSR1)
+
+    def _lack_of_room(self, slot: Slot, old: Worker) -> str | None:
+        """Old and new live side by side for a while: that must not wake the OOM killer."""
+        room, needed = self.fleet.hands.room(), old.rss_ready
+        if slot.role == SCHEDULER or room is None or needed is None or room > needed * 1.2:
+            return None
+        mib = 1024 * 1024
+        return (
+            f"no room for a successor of {slot.name}: a fresh worker needs {needed / mib:.0f} MiB, "
+            f"{room / mib:.0f} MiB are available; the old one serves on"
+        )
+
+    def _retire(self, restart: Restart, old: Worker, now: float) -> None:
+        restart.stage = DRAINING
+        self.fleet.retire(old, now)
+
+    def _announce(self, old: Worker | None, number: int) -> None:
+        if old is not None and not old.ended and self.fleet.spec.web.announces:
+            self.fleet.hands.signal(old.pid, number)
+
+    def _finish(self, outcome: str, detail: str | None = None) -> None:
+        restart, self.active = self.active, None
+        if restart is not None:
+            self._close(restart, outcome, detail or restart.detail)
+
+    def _close(self, restart: Restart, outcome: str, detail: str | None) -> None:
+        restart.stage, restart.outcome, restart.detail = DONE, outcome, detail
+        if outcome != SUCCESSOR_FAILED:
+            restart.rss_after = self.fleet.hands.rss(restart.new_pid)
+        self.fleet.hands.record(restart)
+
+    def _new(self, name: str, reason: str, by: str) -> Restart:
+        self._count += 1
+        return Restart(f"{self._origin}-{self._count:06d}", name, reason, by, self.fleet.hands.wall())

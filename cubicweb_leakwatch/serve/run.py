@@ -1,0 +1,35 @@
+"""Becoming the launcher: the calling process is replaced by a bare interpreter that knows its specification only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from cubicweb_leakwatch.serve.spec import LaunchSpec, check_spec
+
+# -S and -I keep site-packages, .pth files and the environment out: 4 MB less, and nothing that could grow.
+START = "import sys; sys.path.insert(0, sys.argv[1]); from cubicweb_leakwatch.serve import launcher; launcher.main()"
+
+
+def run_launcher(spec: LaunchSpec) -> NoReturn:
+    """Exec the launcher in place of this process; raises ConfigurationError when the specification cannot work."""
+    check_spec(spec)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, launcher_command(spec))
+
+
+def launcher_command(spec: LaunchSpec) -> list[str]:
+    """Return the argument list of the launcher; the specification travels in an anonymous file it inherits."""
+    parent = str(Path(__file__).resolve().parents[2])
+    return [sys.executable, "-I", "-S", "-c", START, parent, str(pass_on(spec.as_text())), f"leakwatch:{spec.instance}"]
+
+
+def pass_on(text: str) -> int:
+    """Return the descriptor of an anonymous, inheritable file that holds the text."""
+    descriptor = os.memfd_create("leakwatch", 0)
+    os.write(descriptor, text.encode())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

@@ -1,0 +1,156 @@
+"""A web worker: serves a WSGI application on the launcher's sockets, says when it is ready, drains when told to."""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
+from cubicweb_leakwatch.probe.process import ProcessState
+from cubicweb_leakwatch.serve.books import Balance
+from cubicweb_leakwatch.serve.drain import DrainingServer, DrainTimes
+from cubicweb_leakwatch.serve.guard import Guard, GuardLimits
+from cubicweb_leakwatch.serve.sdnotify import notify
+from cubicweb_leakwatch.serve.sockets import adopt_listeners
+from cubicweb_leakwatch.serve.title import set_title
+
+LOG = logging.getLogger("leakwatch.serve")
+
+
+class EverySecond(Protocol):
+    """What a worker needs of a probe: a list of callables run each second."""
+
+    every_second: list[Callable[[], None]]
+
+
+def serve(
+    app: Any,
+    *,
+    state: ProcessState,
+    ready_check: Callable[[], None],
+    probe: EverySecond | None = None,
+    threads: int = 4,
+    settings: Mapping[str, Any] | None = None,
+) -> Balance:
+    """Serve ``app`` on the sockets of ``LISTEN_FDS`` until SIGTERM, drain, and return the balance sheet.
+
+    Must run in the main thread. ``ready_check`` makes a first request to the application and raises when it does not
+    answer; only then is READY=1 said. The limits and the drain time come from the environment, as the launcher sets
+    it. ``settings`` are waitress adjustments. Raises ConfigurationError when there is no socket, or when the memory
+    limit is below what the worker needs at start (the launcher is told why).
+    """
+    sockets = adopt_listeners(os.environ)
+    if not sockets:
+        raise ConfigurationError("no socket was handed down (LISTEN_FDS)", "start workers by the launcher")
+    server = DrainingServer(app, sockets, threads=threads, times=drain_times(os.environ), settings=settings)
+    worker = Worker(server, state, os.environ.get("NOTIFY_SOCKET"))
+    try:
+        ready_check()
+        worker.guard(guard_limits(os.environ), probe)
+    except LeakwatchError as error:
+        notify(worker.launcher, LEAKWATCH_REFUSED=one_line(error))
+        raise
+    # Not before: until now SIGTERM simply ends the process, which has promised nobody an answer.
+    server.install_signals()
+    worker.now("serving")
+    notify(worker.launcher, READY=1, LEAKWATCH_LIMIT=state.limit or 0)
+    server.on_drain.append(worker.drain_began)
+    balance = server.run()
+    worker.drained(balance)
+    return balance
+
+
+class Worker:
+    """Keeps the process's state, its title and the launcher informed."""
+
+    def __init__(self, server: DrainingServer, state: ProcessState, launcher: str | None) -> None:
+        self.server, self.state, self.launcher = server, state, launcher
+        state.in_flight_source = lambda: server.in_flight
+        state.requests_source = lambda: server.desk.books.answered
+
+    def guard(self, limits: GuardLimits, probe: EverySecond | None) -> None:
+        """Watch our own limits each second, in the probe's thread or one of our own."""
+        guard = Guard(limits, self.want_successor, lambda: self.server.desk.books.answered)
+        self.state.limit = guard.memory_bytes or None
+        tasks = [guard.check, self.show]
+        if probe is not None:
+            probe.every_second.extend(tasks)
+        else:
+            threading.Thread(target=run_each_second, args=(tasks,), name="leakwatch-guard", daemon=True).start()
+
+    def want_successor(self, reason: str) -> None:
+        """Ask the launcher for a successor."""
+        if self.server.drain_began is None:
+            LOG.warning("event=successor-wanted reason=%r", reason)
+            notify(self.launcher, LEAKWATCH_WANT=reason)
+
+    def now(self, state: str) -> None:
+        """Enter a state."""
+        self.state.state = state
+        self.show()
+
+    def show(self) -> None:
+        """Put role, generation, state and requests in flight into the process title."""
+        process = self.state
+        set_title(f"{process.name} gen {process.generation}: {process.state}, {process.in_flight} in flight")
+
+    def drain_began(self) -> None:
+        """Turn readiness off and open the restart's balance sheet."""
+        self.now("draining")
+        self._report(self.server.balance(), final=False)
+
+    def drained(self, balance: Balance) -> None:
+        """Close the restart's balance sheet."""
+        self.now("stopping")
+        self._report(balance, final=True)
+        LOG.info(
+            "event=drained accepted=%d answered=%d client_left=%d abandoned=%d",
+            balance.accepted,
+            balance.answered,
+            balance.client_left,
+            balance.abandoned,
+        )
+
+    def _report(self, balance: Balance, *, final: bool) -> None:
+        report = {
+            **asdict(balance),
+            "in_flight_at_drain": self.server.in_flight_at_drain,
+            "abandoned_requests": [lost.as_json() for lost in self.server.desk.books.named],
+            "final": final,
+        }
+        notify(self.launcher, LEAKWATCH_DRAIN=json.dumps(report), **({"STOPPING": 1} if final else {}))
+
+
+def drain_times(environment: Mapping[str, str]) -> DrainTimes:
+    """Return the drain times that the launcher asks for; idle connections get a third of the whole."""
+    limit = float(environment.get("LEAKWATCH_DRAIN_TIMEOUT") or 30)
+    return DrainTimes(limit_s=limit, idle_s=limit / 3)
+
+
+def guard_limits(environment: Mapping[str, str]) -> GuardLimits:
+    """Return the limits that the launcher sets."""
+    return GuardLimits(
+        memory_bytes=int(environment.get("LEAKWATCH_MEMORY_LIMIT") or 0),
+        max_requests=int(environment.get("LEAKWATCH_MAX_REQUESTS") or 0),
+        max_age_s=float(environment.get("LEAKWATCH_MAX_AGE") or 0),
+    )
+
+
+def run_each_second(tasks: list[Callable[[], None]]) -> None:
+    """Run the tasks each second, for the life of the process; one that fails does not stop the others."""
+    while True:
+        time.sleep(1)
+        for task in tasks:
+            try:
+                task()
+            except Exception:
+                LOG.exception("event=guard-failed")
+
+
+def one_line(error: LeakwatchError) -> str:
+    """Return message and hint as one line."""
+    return f"{error.message} ({error.hint})" if error.hint else error.message
