@@ -1,0 +1,91 @@
+"""The looping task: measure every process of the instance on this host, record it, thin what is old.
+
+Everything is measured before the database is opened, and written in short transactions: on SQLite a write transaction
+held for seconds locks the whole site out. While the database is away, what was measured waits here; a collector that
+was away itself finds the last hour in the processes.
+"""
+
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from cubicweb_leakwatch import keeping, records
+from cubicweb_leakwatch.measuring import Measured, Measurement, Meter
+from cubicweb_leakwatch.probe.runtime import runtime_dir
+from cubicweb_leakwatch.restartlog import finished_restarts
+from cubicweb_leakwatch.settings import Settings
+
+logger = logging.getLogger("leakwatch.collect")
+
+MAX_WAITING = 1000
+"""Measurements kept for a database that is away: two hours of eight processes, about 10 MiB."""
+
+THIN_EVERY_S = 3600.0
+
+
+class Collector:
+    """Collects for one instance; its repository may be a scheduler's, a command's or a web worker's."""
+
+    def __init__(self, repo: Any, settings: Settings, *, host: str | None = None) -> None:
+        self.repo = repo
+        self.settings = settings
+        self.host = host or socket.gethostname()
+        self.directory = runtime_dir(repo.config.appdatahome)
+        self.meter = Meter(
+            self.directory, repo.config.appid, types=settings.types, interval_s=settings.interval_s or 60.0
+        )
+        self._waiting: deque[tuple[Measured, str | None]] = deque(maxlen=MAX_WAITING)
+        self._thin_at = time.monotonic()
+
+    def leakwatch_collect(self) -> None:
+        """Do one round; the name is what the scheduler's log shows. Nothing is raised: the next round tries again."""
+        try:
+            self.collect()
+        except Exception:
+            logger.exception("collecting failed; what was measured is recorded in the next round")
+
+    def collect(self, note: str | None = None) -> dict[str, Any]:
+        """Measure and record now; return what was recorded: ``recorded`` (process names) and ``failures``.
+
+        Raises what the database raises; nothing that was measured is lost by that.
+        """
+        measurement = self.meter.measure()
+        for failure in measurement.failures:
+            logger.warning("not measured: %s", failure.message)
+        self._waiting.extend((measured, note) for measured in measurement.processes)
+        self._write_waiting()
+        self._write(lambda cnx: self._record_lives(cnx, measurement))
+        self._thin_sometimes()
+        return {
+            "recorded": [measured.identity.name for measured in measurement.processes],
+            "failures": [failure.as_json() for failure in measurement.failures],
+        }
+
+    def _write_waiting(self) -> None:
+        """Record what waits, oldest first, a transaction each, so that a failure keeps only what is not recorded."""
+        while self._waiting:
+            measured, note = self._waiting[0]
+            created = self._write(lambda cnx, m=measured, n=note: records.record_measured(cnx, m, n))
+            records.forget(self.repo, created)
+            self._waiting.popleft()
+
+    def _record_lives(self, cnx: Any, measurement: Measurement) -> None:
+        records.record_restarts(cnx, self.host, finished_restarts(self.directory))
+        records.record_ends(cnx, self.host, measurement.present)
+
+    def _thin_sometimes(self) -> None:
+        keep, now = self.settings.keep, time.monotonic()
+        if keep is None or now < self._thin_at:
+            return
+        self._thin_at = now + THIN_EVERY_S
+        keeping.thin_all(self._write, keep, time.time())
+
+    def _write(self, act: Callable[[Any], Any]) -> Any:
+        """Run ``act`` with a connection of its own and commit."""
+        with self.repo.internal_cnx() as cnx:
+            result = act(cnx)
+            cnx.commit()
+        return result

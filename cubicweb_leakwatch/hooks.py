@@ -1,0 +1,39 @@
+"""Where the instance's life meets leakwatch's: the scheduler starts, a process shuts down."""
+
+from cubicweb.server import hook
+
+from cubicweb_leakwatch import probing
+
+
+class WatchTheScheduler(hook.Hook):
+    """Start the probe and the looping task where looping tasks run.
+
+    The event comes in almost every command that loads a repository; only the scheduler's repository has one.
+    """
+
+    __regid__ = "leakwatch.scheduler"
+    events = ("server_startup",)
+
+    def __call__(self) -> None:
+        """Start both, unless this is no scheduler."""
+        if not self.repo.has_scheduler():
+            return
+        from cubicweb_leakwatch.collect import Collector
+        from cubicweb_leakwatch.probe.process import this_process
+
+        probing.start(self.repo.config, "scheduler")
+        this_process().state = "serving"
+        settings = probing.settings_or_none(self.repo.config)
+        if settings is not None and settings.interval_s is not None:
+            self.repo.looping_task(settings.interval_s, Collector(self.repo, settings).leakwatch_collect)
+
+
+class StopTheProbe(hook.Hook):
+    """Stop the probe before the repository closes: a late question must not find half a process."""
+
+    __regid__ = "leakwatch.stop"
+    events = ("before_server_shutdown",)
+
+    def __call__(self) -> None:
+        """Stop it, if it runs."""
+        probing.stop()

@@ -1,0 +1,83 @@
+"""The probe of this process: started where a process serves or loops, never in a command that merely loads an instance.
+
+Whatever fails here is logged and goes no further: a site must run as well with a broken watcher as without one.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.probe.process import this_process
+from cubicweb_leakwatch.probe.runtime import runtime_dir
+from cubicweb_leakwatch.settings import Options, Settings, read_settings
+
+if TYPE_CHECKING:
+    from cubicweb_leakwatch.probe.server import Probe
+
+logger = logging.getLogger("leakwatch.probing")
+
+_RUNNING: "dict[int, Probe | None]" = {}
+"""The probe by pid, of one process: a fork inherits its parent's entry and finds that it has none of its own."""
+
+
+class InstanceConfig(Options, Protocol):
+    """What is asked of an instance's configuration."""
+
+    appid: str
+    mode: str
+    appdatahome: str
+
+
+def start(config: InstanceConfig, role: str) -> "Probe | None":
+    """Start the probe of this process, or return the one that runs; ``None`` where there cannot be one.
+
+    ``role`` is ``web`` or ``scheduler``. A process under test is not watched: its data directory is its sources.
+    """
+    pid = os.getpid()
+    if pid not in _RUNNING:
+        _RUNNING.clear()
+        _RUNNING[pid] = None if config.mode == "test" else _logged(lambda: _start(config, role))
+    return _RUNNING[pid]
+
+
+def running() -> "Probe | None":
+    """Return the probe of this process, if it runs."""
+    return _RUNNING.get(os.getpid())
+
+
+def stop() -> None:
+    """Stop the probe of this process, if it runs."""
+    probe = _RUNNING.pop(os.getpid(), None)
+    if probe is not None:
+        probe.stop()
+
+
+def _start(config: InstanceConfig, role: str) -> "Probe":
+    # here alone: a command that loads the instance, and watches nothing, does not carry the heap's tools
+    from cubicweb_leakwatch.probe.server import start_probe
+
+    settings = read_settings(config)
+    directory = runtime_dir(config.appdatahome)
+    state = this_process()
+    state.role = role
+    if state.limit is None and role == "web":
+        state.limit = settings.memory_limit
+    return start_probe(directory, config.appid, state, contents=settings.show_contents)
+
+
+def _logged(act: Callable[[], Any]) -> Any:
+    try:
+        return act()
+    except LeakwatchError as error:
+        logger.error("not watched: %s%s", error.message, f" ({error.hint})" if error.hint else "")
+    except Exception:
+        logger.exception("not watched")
+    return None
+
+
+def settings_or_none(config: Options) -> Settings | None:
+    """Return the settings of an instance, or log which option means nothing and return ``None``."""
+    found: Settings | None = _logged(lambda: read_settings(config))
+    return found

@@ -1,0 +1,177 @@
+"""Writing what was measured into the instance's database: short transactions over internal connections.
+
+Each function takes an open connection and leaves the commit to its caller. What is already there is found and left
+alone, so that a round that failed half-way, or two collectors at once, double nothing.
+"""
+
+import datetime
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cubicweb_leakwatch.measuring import Identity, Measured
+from cubicweb_leakwatch.probe.sample import Sample
+
+NUMBERS = (
+    "rss",
+    "uss",
+    "pss",
+    "python_blocks",
+    "malloc_used",
+    "malloc_free",
+    "gc_objects",
+    "garbage",
+    "requests",
+    "in_flight",
+    "fds",
+    "threads",
+    "cgroup_limit",
+)
+RESTART_TIMES = ("requested_at", "ready_at", "drained_at", "exited_at")
+RESTART_NUMBERS = (
+    "in_flight_at_drain",
+    "accepted",
+    "answered",
+    "client_left",
+    "abandoned",
+    "rss_before",
+    "rss_after",
+    "old_pid",
+    "new_pid",
+)
+
+
+def utc(t: float) -> datetime.datetime:
+    """Return Unix seconds as the database takes them."""
+    return datetime.datetime.fromtimestamp(t, datetime.UTC)
+
+
+def record_measured(cnx: Any, measured: Measured, note: str | None = None) -> list[int]:
+    """Record a process, if it is new, and those of its samples that are later than what is recorded.
+
+    Return the eids of what was created. ``note`` goes beside the last sample.
+    """
+    created: list[int] = []
+    process = _find_process(cnx, measured.identity)
+    if process is None:
+        process = _create_process(cnx, measured.identity)
+        created.append(process)
+    recorded_until = _recorded_until(cnx, process)
+    for sample in measured.samples:
+        if sample.t > recorded_until:
+            last = sample is measured.samples[-1]
+            created.append(_create_snapshot(cnx, process, sample, note if last else None))
+    return created
+
+
+def _find_process(cnx: Any, identity: Identity) -> int | None:
+    rows = cnx.execute(
+        "Any P WHERE P is LeakwatchProcess, P host %(host)s, P pid %(pid)s, P started_at %(started_at)s",
+        {"host": identity.host, "pid": identity.pid, "started_at": utc(identity.started_at)},
+    ).rows
+    return rows[0][0] if rows else None
+
+
+def _create_process(cnx: Any, identity: Identity) -> int:
+    entity = cnx.create_entity(
+        "LeakwatchProcess",
+        host=identity.host,
+        name=identity.name,
+        role=identity.role,
+        pid=identity.pid,
+        started_at=utc(identity.started_at),
+        generation=identity.generation,
+        python=identity.python,
+        versions=json.dumps(identity.versions, sort_keys=True) if identity.versions else None,
+    )
+    return entity.eid
+
+
+def _recorded_until(cnx: Any, process: int) -> float:
+    rows = cnx.execute("Any MAX(T) WHERE S snapshot_of P, S t T, P eid %(p)s", {"p": process}).rows
+    return rows[0][0] if rows and rows[0][0] is not None else 0.0
+
+
+def _create_snapshot(cnx: Any, process: int, sample: Sample, note: str | None) -> int:
+    entity = cnx.create_entity(
+        "MemorySnapshot",
+        snapshot_of=process,
+        t=sample.t,
+        types=_json(sample.types),
+        views=_json(sample.views),
+        note=note or None,
+        **{name: getattr(sample, name) for name in NUMBERS},
+    )
+    return entity.eid
+
+
+def _json(counts: Mapping[str, int] | None) -> str | None:
+    return json.dumps(counts, separators=(",", ":")) if counts else None
+
+
+def record_ends(cnx: Any, host: str, present: Iterable[int]) -> int:
+    """Note the end of each process of ``host`` that is no longer there; return how many had ended.
+
+    It ended when it was last seen, or when the launcher saw it exit; why is known from its restart alone.
+    """
+    living = set(present)
+    rows = cnx.execute(
+        "Any P, I, S WHERE P is LeakwatchProcess, P host %(host)s, P pid I, P started_at S, P ended_at NULL",
+        {"host": host},
+    ).rows
+    gone = [(process, started_at) for process, pid, started_at in rows if pid not in living]
+    for process, started_at in gone:
+        ended_at, reason = _end(cnx, process, started_at)
+        cnx.execute(
+            "SET P ended_at %(t)s, P end_reason %(r)s WHERE P eid %(p)s", {"t": ended_at, "r": reason, "p": process}
+        )
+    return len(gone)
+
+
+def _end(cnx: Any, process: int, started_at: datetime.datetime) -> tuple[datetime.datetime, str]:
+    restarts = cnx.execute(
+        "Any E, R ORDERBY Q DESC LIMIT 1 WHERE X restart_of P, P eid %(p)s, X exited_at E, NOT X exited_at NULL,"
+        " X reason R, X requested_at Q",
+        {"p": process},
+    ).rows
+    if restarts:
+        return restarts[0][0], restarts[0][1] or "replaced"
+    last_seen = _recorded_until(cnx, process)
+    return (utc(last_seen) if last_seen else started_at), "not seen any more"
+
+
+def record_restarts(cnx: Any, host: str, restarts: Iterable[Mapping[str, Any]]) -> int:
+    """Record the launcher's finished restarts that are not recorded yet; return how many were new."""
+    known = {restart_id for (restart_id,) in cnx.execute("Any I WHERE X restart_id I, X host %(h)s", {"h": host})}
+    new = [restart for restart in restarts if restart["id"] not in known]
+    for restart in new:
+        cnx.create_entity("WorkerRestart", host=host, restart_of=_replaced(cnx, host, restart), **_fields(restart))
+    return len(new)
+
+
+def _replaced(cnx: Any, host: str, restart: Mapping[str, Any]) -> int | None:
+    """Return the process that was replaced: the last of its pid that had started when the restart was asked for."""
+    rows = cnx.execute(
+        "Any P ORDERBY S DESC LIMIT 1 WHERE P is LeakwatchProcess, P host %(h)s, P pid %(i)s, P started_at S,"
+        " P started_at <= %(t)s",
+        {"h": host, "i": restart.get("old_pid") or 0, "t": _time(restart["requested_at"])},
+    ).rows
+    return rows[0][0] if rows else None
+
+
+def _fields(restart: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: restart.get(name) for name in ("process", "reason", "outcome", *RESTART_NUMBERS)}
+    fields.update({name: _time(restart.get(name)) for name in RESTART_TIMES})
+    return {**fields, "restart_id": restart["id"], "asked_by": restart.get("by")}
+
+
+def _time(text: str | None) -> datetime.datetime | None:
+    return datetime.datetime.fromisoformat(text) if text else None
+
+
+def forget(repo: Any, eids: Iterable[int]) -> None:
+    """Take entities out of the repository's caches: its map from eid to type is never emptied otherwise.
+
+    A collector that records eight processes a minute would itself grow by a megabyte a day.
+    """
+    repo.clear_caches(list(eids))

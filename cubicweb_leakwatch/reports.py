@@ -1,0 +1,131 @@
+"""The gc report of a process: taken on request, one at a time, and kept for whoever opens the page next.
+
+The analysis of a dump runs in a process of its own, so that NumPy never lands in a web worker. The last report of each
+process lies in the runtime directory, where every worker of the instance finds it. Imports nothing of CubicWeb.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cubicweb_leakwatch import live
+from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.probe.runtime import find_probes
+
+ANALYSIS_TIMEOUT_S = 120.0
+FRESH_S = 10.0
+"""How old a report may be to be given again: a page that is reloaded costs the process nothing."""
+
+
+def new_reports(directory: Path, process: str | None = None, *, limit: int = 20) -> live.Look:
+    """Look at the processes that ``process`` (a slot or pid, ``None`` for all) names; keep and return their reports.
+
+    Raises ``LeakwatchError`` with code ``busy`` while another look goes on: each costs the host a copy and a core.
+    """
+    with _one_at_a_time(directory):
+        look = live.gc_reports(directory, process, limit=limit, analyse=analyse_apart)
+    for report in look.items:
+        _keep(directory, report)
+    return look
+
+
+def last_reports(directory: Path, process: str | None = None) -> list[dict[str, Any]]:
+    """Return the reports that were kept of living processes, by slot; nobody is asked, so it costs nothing."""
+    found = []
+    for address in find_probes(directory):
+        if process is None or process in (address.name, str(address.pid)):
+            report = _kept(_path(directory, address.name, address.pid))
+            if report is not None:
+                found.append(report)
+    return found
+
+
+def age_s(report: dict[str, Any]) -> float:
+    """Return the seconds since the report's dump was taken."""
+    return time.time() - datetime.fromisoformat(report["taken_at"]).timestamp()
+
+
+def analyse_apart(path: str, *, limit: int) -> dict[str, Any]:
+    """Return the gc report of a dump, worked out in a process of its own. Raises ``LeakwatchError``."""
+    command = [python_program(), "-m", "cubicweb_leakwatch.heap", "gc", path, "--limit", str(limit)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=ANALYSIS_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise LeakwatchError(
+            f"the heap dump was not analysed within {ANALYSIS_TIMEOUT_S:g} s",
+            "ask for the type counts alone, or analyse a dump on another machine",
+            "analysis-timeout",
+        ) from error
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        report = None
+    if done.returncode or not isinstance(report, dict):
+        raise LeakwatchError(f"the heap dump could not be analysed: {_last_line(done.stderr)}", code="analysis")
+    return report
+
+
+def python_program() -> str:
+    """Return the interpreter of this environment: under an embedding server ``sys.executable`` is that server."""
+    if Path(sys.executable).name.startswith("python"):
+        return sys.executable
+    return str(Path(sys.prefix) / "bin" / "python3")
+
+
+def _last_line(stderr: bytes) -> str:
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it ended without a word"
+
+
+@contextlib.contextmanager
+def _one_at_a_time(directory: Path) -> Iterator[None]:
+    try:
+        lock = (directory / "look.lock").open("a")
+    except OSError as error:
+        raise LeakwatchError(f"cannot use the runtime directory {directory}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LeakwatchError("another look is going on", "wait for it, then ask again", "busy") from error
+        yield
+
+
+def _path(directory: Path, name: str, pid: int) -> Path:
+    return directory / "reports" / f"{name}-{pid}.json"
+
+
+def _keep(directory: Path, report: dict[str, Any]) -> None:
+    """Write the report whole or not at all, and drop those of processes that have gone."""
+    process = report["process"]
+    path = _path(directory, process["name"], process["pid"])
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    living = {_path(directory, address.name, address.pid) for address in find_probes(directory)}
+    for old in path.parent.iterdir():
+        if old not in living:
+            old.unlink(missing_ok=True)
+    write_private(path, json.dumps(report))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace the file in one step, readable by the instance's user alone."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, dict) else None

@@ -1,0 +1,111 @@
+"""What leakwatch adds to the web application: its probe, the count of requests, health checks, two actions.
+
+The health checks are for balancers and say one word to anybody; everything else is for managers.
+"""
+
+import json
+from typing import Any
+
+from pyramid import tweens
+from pyramid.config import Configurator
+from pyramid.events import ApplicationCreated
+from pyramid.httpexceptions import HTTPSeeOther
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid.security import DENY_ALL, NO_PERMISSION_REQUIRED, Allow
+
+from cubicweb_leakwatch import probing
+from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
+from cubicweb_leakwatch.probe.process import this_process
+
+HEALTH = {"livez": "/_leakwatch/livez", "readyz": "/_leakwatch/readyz", "healthz": "/_leakwatch/healthz"}
+ACTIONS = {"restart": "/leakwatch-restart", "snapshot": "/leakwatch-snapshot"}
+
+
+class Managers:
+    """The context of the routes that only managers may use."""
+
+    __acl__ = [(Allow, "managers", "leakwatch"), DENY_ALL]
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+
+def includeme(config: Configurator) -> None:
+    """Add all of it to an application; called by the cube's own ``includeme``."""
+    probing.start(config.registry["cubicweb.config"], "web")
+    config.add_subscriber(serving, ApplicationCreated)
+    config.add_tween("cubicweb_leakwatch.counting.counting_tween", under=tweens.INGRESS)
+    for name, path in HEALTH.items():
+        config.add_route(f"leakwatch-{name}", path)
+    config.add_view(livez, route_name="leakwatch-livez", permission=NO_PERMISSION_REQUIRED)
+    config.add_view(livez, route_name="leakwatch-healthz", permission=NO_PERMISSION_REQUIRED)
+    config.add_view(readyz, route_name="leakwatch-readyz", permission=NO_PERMISSION_REQUIRED)
+    for name, path in ACTIONS.items():
+        config.add_route(f"leakwatch-{name}", path, request_method="POST", factory=Managers)
+    config.add_view(restart, route_name="leakwatch-restart", permission="leakwatch")
+    config.add_view(snapshot, route_name="leakwatch-snapshot", permission="leakwatch")
+
+
+def serving(_event: ApplicationCreated) -> None:
+    """Note that the application is there; under the launcher its server knows better when it answers."""
+    import os
+
+    if "LEAKWATCH_PROCESS" not in os.environ:
+        this_process().state = "serving"
+
+
+def livez(_request: Request) -> Response:
+    """Say that the process answers."""
+    return Response("ok\n", content_type="text/plain")
+
+
+def readyz(_request: Request) -> Response:
+    """Say whether the process takes requests; 503 while it starts or drains."""
+    state = this_process().state
+    return Response(f"{state}\n", content_type="text/plain", status=200 if state == "serving" else 503)
+
+
+def restart(request: Request) -> Response:
+    """Have a worker replaced, or all of them: form fields ``process`` (a slot, or empty for all) and ``reason``."""
+    process = request.POST.get("process") or None
+    return _done(
+        request,
+        "leakwatch_restart",
+        lambda data: (
+            request.cw_request._("leakwatch: replacement asked for: %s") % ", ".join(asked["process"] for asked in data)
+        ),
+        process=process,
+        reason=request.POST.get("reason") or "",
+    )
+
+
+def snapshot(request: Request) -> Response:
+    """Take and record a snapshot of every process now; form field ``note``."""
+    return _done(
+        request,
+        "leakwatch_snapshot",
+        lambda data: request.cw_request._("leakwatch: snapshots recorded: %s") % len(data["recorded"]),
+        note=request.POST.get("note") or "",
+    )
+
+
+def _done(request: Request, service: str, told: Any, **parameters: Any) -> Response:
+    """Call the service; answer with JSON who asks for it, and others with the dashboard and what was done."""
+    wants_json = "application/json" in request.headers.get("Accept", "")
+    try:
+        data = request.cw_cnx.call_service(service, **parameters)
+    except LeakwatchError as error:
+        status = 404 if isinstance(error, ConfigurationError) else 409
+        if wants_json:
+            return _json({"ok": False, "error": error.as_json()}, status)
+        return _dashboard(request, error.message)
+    return _json({"ok": True, "data": data}, 200) if wants_json else _dashboard(request, told(data))
+
+
+def _json(document: dict[str, Any], status: int) -> Response:
+    return Response(json.dumps(document), content_type="application/json", charset="utf-8", status=status)
+
+
+def _dashboard(request: Request, message: str) -> Response:
+    return HTTPSeeOther(location=request.cw_request.build_url("view", vid="leakwatch", __message=message))

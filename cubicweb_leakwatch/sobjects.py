@@ -1,0 +1,156 @@
+"""The services: the one place that pages, routes and commands go through; for managers alone.
+
+Each checks the group itself as well: a caller who builds a service by hand never meets its selector. All return plain
+data in the documented shapes and raise ``LeakwatchError`` with a sentence for the operator.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from cubicweb import Unauthorized
+from cubicweb.predicates import match_user_groups
+from cubicweb.server import Service
+
+from cubicweb_leakwatch import history, live, reports
+from cubicweb_leakwatch.probe.runtime import runtime_path
+from cubicweb_leakwatch.settings import read_settings
+
+DAY_S = 86400.0
+MAX_NOTE = 1000
+
+
+class ManagersService(Service):
+    """A service for managers; what it does is in ``act``."""
+
+    __abstract__ = True
+    __select__ = match_user_groups("managers")
+
+    def call(self, **kwargs: Any) -> Any:
+        """Check the group, then act. Raises ``Unauthorized``."""
+        if not self._cw.user.is_in_group("managers"):
+            raise Unauthorized(self._cw._("leakwatch is for managers"))
+        return self.act(**kwargs)
+
+    def act(self, **kwargs: Any) -> Any:
+        """Do what the service is for."""
+        raise NotImplementedError
+
+    @property
+    def directory(self) -> Path:
+        """The instance's runtime directory, which may not exist."""
+        return runtime_path(self._cw.repo.config.appdatahome)
+
+
+class Processes(ManagersService):
+    """The processes of the instance on this host, as ``leak-status`` shows them."""
+
+    __regid__ = "leakwatch_processes"
+
+    def act(self, process: str | None = None) -> dict[str, Any]:
+        """Return the data of ``leak-status``, and ``failures``: a sentence for each process that did not answer."""
+        data, look = live.status(self.directory, process)
+        return {**data, "failures": [failure.as_json() for failure in look.failures]}
+
+
+class GcReports(ManagersService):
+    """What processes keep alive, as ``leak-gc`` shows it."""
+
+    __regid__ = "leakwatch_gc"
+
+    def act(
+        self, process: str | None = None, limit: int = 20, max_age_s: float = reports.FRESH_S, look: bool = True
+    ) -> list[dict[str, Any]]:
+        """Return one report a process.
+
+        A report at most ``max_age_s`` old is given again; with ``look`` false nothing new is looked at, whatever the
+        age of what is kept.
+        """
+        kept = reports.last_reports(self.directory, process)
+        if not look or (process is not None and kept and reports.age_s(kept[0]) <= max_age_s):
+            return kept
+        return reports.new_reports(self.directory, process, limit=limit).items
+
+
+class TypeCounts(ManagersService):
+    """The counts of objects by type, the cheap part of a gc report."""
+
+    __regid__ = "leakwatch_types"
+
+    def act(self, process: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
+        """Return one item a process, as ``leak-gc --types-only``."""
+        return live.gc_counts(self.directory, process, limit=limit).items
+
+
+class History(ManagersService):
+    """What was recorded, for charts and ``leak-history``."""
+
+    __regid__ = "leakwatch_history"
+
+    def act(
+        self,
+        since: float | None = None,
+        until: float | None = None,
+        process: str | None = None,
+        types: bool = False,
+    ) -> dict[str, Any]:
+        """Return ``samples``, ``restarts``, ``processes`` and ``events`` from ``since`` until ``until``.
+
+        Both in Unix seconds; by default the last day. ``types`` adds the type counts to the samples.
+        """
+        last = until if until is not None else time.time()
+        first = since if since is not None else last - DAY_S
+        processes = history.read_processes(self._cw, first, last, process=process)
+        restarts = history.read_restarts(self._cw, first, last, process=process)
+        return {
+            "since": first,
+            "until": last,
+            "samples": history.read_samples(self._cw, first, last, process=process, types=types),
+            "restarts": restarts,
+            "processes": processes,
+            "events": [event for event in history.events(processes, restarts) if event["t"] >= first],
+        }
+
+
+class Restart(ManagersService):
+    """Replace a worker, or all, through the launcher."""
+
+    __regid__ = "leakwatch_restart"
+
+    def act(self, process: str | None = None, reason: str = "") -> list[dict[str, Any]]:
+        """Ask for it; return what was asked for, ``id`` and ``process`` each. ``process`` ``None`` means all."""
+        from cubicweb_leakwatch.serve.control import ask_launcher
+
+        answer = ask_launcher(
+            str(self.directory),
+            "restart",
+            process=process,
+            reason=reason or "by hand",
+            by=self._cw.user.login,
+        )
+        return list(answer["requested"])
+
+
+class LauncherStatus(ManagersService):
+    """What the launcher says: its processes, and what is wrong with them."""
+
+    __regid__ = "leakwatch_launcher"
+
+    def act(self) -> dict[str, Any]:
+        """Return the launcher's own status; raises ``LauncherError`` where none runs."""
+        from cubicweb_leakwatch.serve.control import ask_launcher
+
+        return dict(ask_launcher(str(self.directory), "status"))
+
+
+class Snapshot(ManagersService):
+    """Take and record a snapshot of every process now."""
+
+    __regid__ = "leakwatch_snapshot"
+
+    def act(self, note: str = "") -> dict[str, Any]:
+        """Return ``recorded``, the names of the processes, and ``failures``."""
+        from cubicweb_leakwatch.collect import Collector
+
+        repo = self._cw.repo
+        return Collector(repo, read_settings(repo.config)).collect(note[:MAX_NOTE])

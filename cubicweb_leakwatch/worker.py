@@ -1,0 +1,81 @@
+"""A web worker of an instance, as the launcher starts it: ``python -m cubicweb_leakwatch.worker INSTANCE``.
+
+It boots the whole application itself (a fork of a booted one would share its database connection), says that it is
+ready once it has answered, serves until it is told to drain, and shuts the repository down in order.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cubicweb_leakwatch import probing
+from cubicweb_leakwatch.errors import EXIT_CONFIGURATION, EXIT_DONE, LeakwatchError
+from cubicweb_leakwatch.probe.process import this_process
+
+DEFAULT_THREADS = 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve the instance named by the arguments; return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if len(words) != 1:
+        print("usage: python -m cubicweb_leakwatch.worker INSTANCE", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    try:
+        return serve_instance(words[0])
+    except LeakwatchError as error:
+        print(f"worker of {words[0]}: {error.message} ({error.hint})", file=sys.stderr)
+        return error.exit_code
+
+
+def serve_instance(appid: str) -> int:
+    """Boot the instance and serve it until told to stop."""
+    from cubicweb.cwconfig import CubicWebConfiguration
+    from cubicweb.pyramid import wsgi_application_from_cwconfig
+
+    from cubicweb_leakwatch.serve.worker import serve
+
+    config = CubicWebConfiguration.config_for(appid)
+    write_session_secrets(config)
+    app = wsgi_application_from_cwconfig(config)
+    repo = app.application.registry["cubicweb.repository"]
+    try:
+        serve(
+            app,
+            state=this_process(),
+            probe=probing.running(),
+            threads=int(os.environ.get("LEAKWATCH_THREADS") or DEFAULT_THREADS),
+            ready_check=lambda: ask_the_database(repo),
+        )
+    finally:
+        repo.shutdown()
+    return EXIT_DONE
+
+
+def ask_the_database(repo: Any) -> None:
+    """Raise unless the repository answers: a worker that cannot reach its database is not ready."""
+    with repo.internal_cnx() as cnx:
+        cnx.execute("Any X WHERE X is CWSource, X name 'system'")
+
+
+def write_session_secrets(config: Any) -> None:
+    """Write ``pyramid.ini``, as ``cubicweb-ctl start`` does, where an old instance lacks it.
+
+    Under a lock: two workers that each wrote their own secrets would not accept each other's sessions.
+    """
+    path = Path(config.apphome) / "pyramid.ini"
+    if path.exists():
+        return
+    from cubicweb.pyramid.pyramidctl import _generate_pyramid_ini_file
+
+    from cubicweb_leakwatch.probe.runtime import names_locked, runtime_dir
+
+    with names_locked(runtime_dir(config.appdatahome)):
+        if not path.exists():
+            _generate_pyramid_ini_file(str(path))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

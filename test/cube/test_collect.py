@@ -1,0 +1,148 @@
+"""What the looping task records, and what it does when something is away."""
+
+import os
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+from cube_data import HOST, NOON, measured, measurement, restart, sample, write_journal
+from cubicweb.devtools.testlib import CubicWebTC
+
+from cubicweb_leakwatch import history
+from cubicweb_leakwatch.collect import Collector
+from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.settings import read_settings
+
+
+class FakeMeter:
+    """Gives the rounds it was made with, one after the other."""
+
+    def __init__(self, *rounds):
+        self.rounds = list(rounds)
+
+    def measure(self):
+        """Return the next round."""
+        return self.rounds.pop(0)
+
+
+class CollectTC(CubicWebTC):
+    def setUp(self):
+        """A runtime directory of its own."""
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        patch = mock.patch.dict(os.environ, {"CW_RUNTIME_DIR": folder.name})
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.directory = Path(folder.name) / "leakwatch"
+
+    def collector(self, *rounds):
+        """Return a collector that will find these rounds."""
+        collector = Collector(self.repo, read_settings(self.config), host=HOST)
+        collector.meter = FakeMeter(*rounds)
+        return collector
+
+    def recorded(self, read, **wanted):
+        """Return what is recorded of the test's days."""
+        with self.repo.internal_cnx() as cnx:
+            return read(cnx, 0, NOON + 10 * 86400, **wanted)
+
+    def test_a_snapshot_of_every_process(self):
+        """One round records each process once, and each round a snapshot of each."""
+        first = measurement(measured(sample(types={"dict": 9}, views={"?vid=x": 2})), measured(name="scheduler", pid=5))
+        second = measurement(measured(sample(NOON + 120)), measured(sample(NOON + 121), name="scheduler", pid=5))
+        collector = self.collector(first, second)
+        assert collector.collect() == {"recorded": ["web-1", "scheduler"], "failures": []}
+        collector.collect()
+        samples = self.recorded(history.read_samples, types=True)
+        assert [(s["process"], s["t"] - NOON) for s in samples if s["pid"] == 4711] == [("web-1", 60), ("web-1", 120)]
+        assert [s["t"] - NOON for s in samples if s["process"] == "scheduler"] == [60, 121]
+        assert (samples[0]["types"], samples[0]["views"]) == ({"dict": 9}, {"?vid=x": 2})
+        assert len(self.recorded(history.read_processes)) == 2
+
+    def test_unknown_is_not_zero(self):
+        """A number that a process cannot tell is left out, not recorded as 0."""
+        self.collector(measurement(measured(sample(malloc_used=None, garbage=0)))).collect()
+        (row,) = self.recorded(history.read_samples)
+        assert row["garbage"] == 0
+        assert "malloc_used" not in row
+
+    def test_nothing_is_recorded_twice(self):
+        """A second collector that finds the same samples, with more of the past, adds only what is new."""
+        early, late = sample(NOON + 60), sample(NOON + 120)
+        self.collector(measurement(measured(early))).collect()
+        self.collector(measurement(measured(early, late))).collect()
+        assert [row["t"] - NOON for row in self.recorded(history.read_samples)] == [60, 120]
+
+    def test_a_process_that_came_back_with_the_same_pid_is_another(self):
+        """Host, pid and start together name a process: a pid is used again."""
+        again = measured(sample(NOON + 600), started_at=NOON + 500)
+        collector = self.collector(measurement(measured()), measurement(again))
+        collector.collect()
+        collector.collect()
+        first, second = self.recorded(history.read_processes)
+        assert (first["pid"], second["pid"]) == (4711, 4711)
+        assert first["started_at"] != second["started_at"]
+
+    def test_the_database_away_loses_and_doubles_nothing(self):
+        """What could not be written is written in the next round, once, and the task raises nothing."""
+        rounds = [measurement(measured(sample(NOON + 60 * minute))) for minute in (1, 2, 3)]
+        collector = self.collector(*rounds)
+        with mock.patch.object(self.repo, "internal_cnx", side_effect=OSError("database is locked")):
+            collector.leakwatch_collect()
+            collector.leakwatch_collect()
+        collector.leakwatch_collect()
+        assert [row["t"] - NOON for row in self.recorded(history.read_samples)] == [60, 120, 180]
+
+    def test_a_process_that_does_not_answer_stops_nobody(self):
+        """The failure is told beside what was recorded, and the process is not taken for ended."""
+        silent = measurement(measured(), failures=[LeakwatchError("web-2 did not answer", code="no-answer")])
+        found = self.collector(silent).collect()
+        assert found["recorded"] == ["web-1"]
+        assert found["failures"][0]["code"] == "no-answer"
+        assert [process["ended_at"] for process in self.recorded(history.read_processes)] == [None]
+
+    def test_a_process_that_is_gone_has_ended_when_it_was_last_seen(self):
+        """A process that left no trace of its end is closed at its last snapshot."""
+        self.collector(measurement(measured())).collect()
+        self.collector(measurement()).collect()
+        (process,) = self.recorded(history.read_processes)
+        assert process["ended_at"] == "2026-11-22T12:01:00.000Z"
+        assert process["end_reason"] == "not seen any more"
+
+    def test_each_restart_is_recorded_once_and_ends_its_process(self):
+        """The launcher's journal may be read again and again: a restart is one record, tied to what it replaced."""
+        self.collector(measurement(measured())).collect()
+        write_journal(self.directory, restart(1))
+        self.collector(measurement(measured(pid=4712, started_at=NOON + 601))).collect()
+        write_journal(self.directory, restart(1), restart(2, NOON + 900, old_pid=4712, outcome="drain-timeout"))
+        self.collector(measurement()).collect()
+        restarts = self.recorded(history.read_restarts)
+        assert [row["outcome"] for row in restarts] == ["replaced", "drain-timeout"]
+        assert restarts[0]["requested_at"] == "2026-11-22T12:10:00.000Z"
+        assert restarts[0]["accepted"] == restarts[0]["answered"] + restarts[0]["client_left"]
+        first, second = self.recorded(history.read_processes)
+        assert (first["ended_at"], first["end_reason"]) == ("2026-11-22T12:10:04.000Z", "memory limit")
+        assert second["end_reason"] == "memory limit"
+
+    def test_half_a_line_of_the_journal_is_skipped(self):
+        """A journal cut by a full disk gives the restarts that are whole."""
+        collector = self.collector(measurement())
+        write_journal(self.directory, restart(1))
+        with (self.directory / "restarts.jsonl").open("a") as journal:
+            journal.write('{"id": "2", "process": "web')
+        collector.collect()
+        assert len(self.recorded(history.read_restarts)) == 1
+
+    def test_a_note_stands_beside_the_snapshot(self):
+        """What someone wrote when asking for a snapshot is kept with it."""
+        self.collector(measurement(measured())).collect("before the deployment")
+        assert [row["note"] for row in self.recorded(history.read_samples)] == ["before the deployment"]
+
+    def test_the_collector_does_not_grow_with_what_it_records(self):
+        """The repository's map of entities to types holds no snapshot: it would grow in the scheduler for ever."""
+        rounds = [measurement(measured(sample(NOON + minute))) for minute in range(1, 6)]
+        collector = self.collector(*rounds)
+        for _round in rounds:
+            collector.collect()
+        assert not [eid for eid, etype in self.repo._type_cache.items() if etype == "MemorySnapshot"]
