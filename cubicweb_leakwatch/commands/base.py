@@ -81,7 +81,7 @@ class Command:
             code = self.run(asked)
             sys.stdout.flush()
         except LeakwatchError as error:
-            self._tell(error, self.has_json and "--json" in args)
+            self.tell_failure(error, args)
             return self.failure_code(error, args)
         except KeyboardInterrupt:
             say(f"{self.name}: interrupted", sys.stderr)
@@ -145,8 +145,9 @@ class Command:
                 self._parser().error("<instance> is missing")
         return asked
 
-    def _tell(self, error: LeakwatchError, as_json: bool) -> None:
-        if as_json:
+    def tell_failure(self, error: LeakwatchError, words: Sequence[str]) -> None:
+        """Say why it failed: one line on stderr, or the documented JSON document on stdout."""
+        if self.has_json and "--json" in words:
             print(json.dumps({"ok": False, "error": error.as_json()}, indent=2))
             return
         hint = f" ({clean(error.hint)})" if error.hint else ""

@@ -95,6 +95,13 @@ class LeakStatus(Command):
         """Return 3 (unknown) with ``--check``: what cannot be asked is not known to be well."""
         return UNKNOWN if "--check" in words else error.exit_code
 
+    def tell_failure(self, error: LeakwatchError, words: Sequence[str]) -> None:
+        """With ``--check``, tell it where a monitoring system reads."""
+        if "--check" in words and "--json" not in words:
+            say(f"UNKNOWN - {clean(error.message)}")
+        else:
+            super().tell_failure(error, words)
+
     def run(self, asked: Namespace) -> int:
         """Show once, or again and again with ``--watch``."""
         if asked.watch is None:
