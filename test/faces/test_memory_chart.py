@@ -1,0 +1,205 @@
+"""The chart: valid XML, readable by those who do not see it, honest about gaps and peaks."""
+
+import math
+import time
+import xml.etree.ElementTree as ET
+
+import pytest
+from face_data import HOSTILE, restart, sample
+
+from cubicweb_leakwatch.views import history
+from cubicweb_leakwatch.views.axes import Scale, memory_ticks, time_ticks
+from cubicweb_leakwatch.views.figures import Figures
+from cubicweb_leakwatch.views.markup import element
+from cubicweb_leakwatch.views.memory_chart import HEIGHT, WIDTH, Line, Mark, Words, memory_chart, pieces
+from cubicweb_leakwatch.views.span import Span, asked_span
+
+SVG = "{http://www.w3.org/2000/svg}"
+MIB = 1024**2
+NOW = 1_700_000_000.0
+WORDS = Words("Memory", "It grows.", "MiB", "limit")
+
+
+def drawn(*lines: Line, marks: tuple[Mark, ...] = ()) -> ET.Element:
+    """Return the chart of the lines over an hour, parsed."""
+    return ET.fromstring(memory_chart(lines, marks, WORDS, (NOW, NOW + 3600)))
+
+
+def growing(name: str = "web-1", limit: int | None = None) -> Line:
+    """Return a line of an hour that grows from 100 to 160 MiB."""
+    return Line(name, tuple((NOW + 60 * i, (100 + i) * MIB) for i in range(61)), limit)
+
+
+def test_the_chart_can_be_read_aloud() -> None:
+    """role=img, a title and a description, both referred to."""
+    tree = drawn(growing())
+    labels = (tree.get("aria-labelledby") or "").split()
+    assert tree.get("role") == "img"
+    assert [tree.findtext(f"{SVG}*[@id='{label}']") for label in labels] == ["Memory", "It grows."]
+
+
+def test_every_line_has_its_name_and_its_own_style() -> None:
+    """Not colour alone: the dash pattern goes with the class."""
+    tree = drawn(growing("web-1"), growing("web-2"))
+    lines = [node.get("class") for node in tree.iter(f"{SVG}polyline")]
+    texts = [node.text for node in tree.iter(f"{SVG}text")]
+    assert lines == ["lw-line lw-style-1", "lw-line lw-style-2"]
+    assert {"web-1", "web-2"} <= set(texts)
+
+
+def test_everything_lies_inside_the_picture() -> None:
+    """Points beyond the span or the scale are kept at its edge."""
+    tree = drawn(Line("a", ((NOW - 9999, 1.0), (NOW + 99999, 1e15))))
+    for node in tree.iter(f"{SVG}polyline"):
+        for pair in (node.get("points") or "").split():
+            x, y = map(float, pair.split(","))
+            assert 0 <= x <= WIDTH
+            assert 0 <= y <= HEIGHT
+
+
+def test_the_limit_is_drawn_with_its_value() -> None:
+    """The value beside its limit."""
+    tree = drawn(growing(limit=400 * MIB))
+    assert "limit 400" in [node.text for node in tree.iter(f"{SVG}text")]
+    assert any(node.get("class") == "lw-limit" for node in tree.iter(f"{SVG}line"))
+
+
+def test_marks_have_letter_and_text() -> None:
+    """A restart stands on the chart; one outside the span does not."""
+    marks = (Mark(NOW + 60, "R", "web-1: memory limit"), Mark(NOW - 60, "R", "before"))
+    titles = [node.text for node in drawn(growing(), marks=marks).iter(f"{SVG}title")]
+    assert titles == ["Memory", "web-1: memory limit"]
+
+
+def test_a_pause_breaks_the_line() -> None:
+    """Where nobody measured, nothing is drawn."""
+    points = [(0.0, 1.0), (60.0, 1.0), (120.0, 1.0), (1000.0, 1.0), (1060.0, 1.0)]
+    assert [len(piece) for piece in pieces(points)] == [3, 2]
+    assert pieces([]) == []
+
+
+def test_a_single_point_is_a_dot() -> None:
+    """The first snapshot is seen as well."""
+    assert len(list(drawn(Line("a", ((NOW + 5, MIB),))).iter(f"{SVG}circle"))) == 1
+
+
+def test_fifty_processes_fit() -> None:
+    """Their names do not leave the picture."""
+    tree = drawn(*(growing(f"web-{index}") for index in range(50)))
+    assert all(float(node.get("y") or 0) <= HEIGHT for node in tree.iter(f"{SVG}text"))
+
+
+@pytest.mark.parametrize("highest", [0, 1, 5 * MIB, 123 * MIB, 999 * MIB, 64 * 1024 * MIB])
+def test_memory_steps_are_round_and_reach_the_top(highest: float) -> None:
+    """A handful of steps from 0."""
+    ticks = memory_ticks(highest)
+    assert ticks[0] == 0
+    assert ticks[-1] >= highest
+    assert 3 <= len(ticks) <= 8
+
+
+@pytest.mark.parametrize("span", [10, 600, 3600, 86400, 7 * 86400, 30 * 86400, 700 * 86400])
+def test_time_marks_are_few_and_inside(span: float) -> None:
+    """Whatever the span."""
+    ticks = [moment for moment, _label in time_ticks(NOW, NOW + span)]
+    assert 1 <= len(ticks) <= 30
+    assert all(NOW <= moment <= NOW + span for moment in ticks)
+
+
+def test_days_begin_at_local_midnight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mark of a day stands where the day changes for the reader."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert all(time.localtime(moment)[3:5] == (0, 0) for moment, _label in time_ticks(NOW, NOW + 6 * 86400))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_scale_of_one_moment_does_not_divide_by_zero() -> None:
+    """Everything stands in the middle."""
+    assert Scale(5, 5, 0, 10)(5) == 5
+
+
+def test_thinning_keeps_every_peak() -> None:
+    """Fewer points, the same extremes, still in order."""
+    points = [(float(t), math.sin(t / 50) * 100) for t in range(10_000)]
+    points[4321] = (4321.0, 5000.0)
+    kept = history.thinned(points)
+    assert len(kept) <= 420
+    assert (4321.0, 5000.0) in kept
+    assert kept == sorted(kept)
+
+
+FIGURES = Figures(str)
+SPAN = Span(NOW, NOW + 3600)
+
+
+def page(*parts: object) -> ET.Element:
+    """Return the parts as one parsed element."""
+    return ET.fromstring(element("div", *parts))
+
+
+def test_no_history_says_what_to_do() -> None:
+    """An empty chart would look like a broken one."""
+    shown = history.chart([], [], {}, SPAN, FIGURES)
+    assert "svg" not in shown
+    assert "leakwatch-interval" in shown
+
+
+def test_the_numbers_stand_beside_the_chart() -> None:
+    """First, last, lowest, highest, change of each process; the description says the same."""
+    samples = [sample(NOW + i, (100 + i) * MIB) for i in range(11)]
+    tree = page(history.chart(samples, [], {}, SPAN, FIGURES))
+    row = [cell.text for cell in tree.find(".//tbody/tr")]  # type: ignore[union-attr]
+    assert row == ["web-1", "100.0", "110.0", "100.0", "110.0", "+10.0"]
+    assert "from 100.0 to 110.0 MiB" in (tree.findtext(f".//{SVG}desc") or "")
+
+
+def test_hosts_are_named_where_there_are_several() -> None:
+    """web-1 of one host is not web-1 of the other."""
+    one = [sample(NOW), sample(NOW + 1, process="web-2")]
+    assert [line.name for line in history.lines_of(one, {})] == ["web-1", "web-2"]
+    two = [sample(NOW, host="a"), sample(NOW, host="b")]
+    assert [line.name for line in history.lines_of(two, {})] == ["a:web-1", "b:web-1"]
+
+
+def test_hostile_names_are_text_in_chart_and_tables() -> None:
+    """Process names, notes and reasons come from outside."""
+    samples = [sample(NOW + 1, process=HOSTILE, note=HOSTILE)]
+    events = [{"t": NOW + 1, "kind": "restart", "process": HOSTILE, "text": HOSTILE}]
+    tree = page(
+        history.chart(samples, events, {}, SPAN, FIGURES),
+        history.latest(samples, FIGURES),
+        history.restarts([restart(process=HOSTILE, reason=HOSTILE, outcome=HOSTILE)], FIGURES),
+    )
+    assert not list(tree.iter("script"))
+    assert not list(tree.iter(f"{SVG}script"))
+
+
+def test_the_newest_restart_comes_first_with_what_it_lost() -> None:
+    """The log tells abandoned requests, 0 too."""
+    items = [restart(process="web-1"), restart(process="web-2", abandoned=3, outcome="drain-timeout")]
+    rows = page(history.restarts(items, FIGURES)).findall(".//tbody/tr")
+    assert [row.findall("td")[0].text for row in rows] == ["web-2", "web-1"]
+    assert [row.findall("td")[7].text for row in rows] == ["3", "0"]
+
+
+@pytest.mark.parametrize(
+    ("given", "start", "end"),
+    [
+        ({}, NOW - 86400, NOW),
+        ({"span": "7d"}, NOW - 7 * 86400, NOW),
+        ({"span": "' OR 1"}, NOW - 86400, NOW),
+        ({"from": str(NOW - 100), "to": str(NOW - 50)}, NOW - 100, NOW - 50),
+        ({"from": "2023-11-14T22:00:00Z"}, 1_699_999_200.0, NOW),
+        ({"from": str(NOW), "to": str(NOW - 50)}, NOW - 86400, NOW),
+        ({"from": "nan"}, NOW - 86400, NOW),
+        ({"from": "-5", "to": "inf"}, NOW - 86400, NOW),
+    ],
+)
+def test_the_span_is_what_was_asked_or_the_last_day(given: dict[str, str], start: float, end: float) -> None:
+    """Whatever stands in the address."""
+    span = asked_span(given.get, NOW)
+    assert (span.start, span.end) == (start, end)
