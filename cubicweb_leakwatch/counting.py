@@ -36,22 +36,32 @@ def served_by(request: Request, vreg: Any) -> str:
     try:
         if getattr(request, "matched_route", None) is not None:
             return f"route {request.matched_route.name}"
-        return _by_cubicweb(request.path_info.strip("/").split("/")[0], _form(request), vreg)
+        first = request.path_info.strip("/").split("/")[0].lower()
+        return _by_cubicweb(first, request.GET, _form(request), vreg)
     except (UnicodeDecodeError, ValueError):  # what the visitor sent is no text
         return OTHER_VIEWS
 
 
 def _form(request: Request) -> Mapping[str, Any]:
-    """Return the parameters as CubicWeb has parsed them; before that, those of the address alone."""
+    """Return the parameters as CubicWeb has parsed and completed them; before that, those of the address alone."""
     cw_request = vars(request).get("cw_request")
     return request.GET if cw_request is None else cw_request.form
 
 
-def _by_cubicweb(first: str, form: Mapping[str, Any], vreg: Any) -> str:
-    function, view = form.get("fname"), form.get("vid")
-    if isinstance(view, str) and view in vreg["views"]:
-        return f"?vid={view}"
-    if first == "ajax" and isinstance(function, str) and function in vreg["ajax-func"]:
+def _by_cubicweb(first: str, address: Mapping[str, Any], form: Mapping[str, Any], vreg: Any) -> str:
+    view, function = _known(address.get("vid"), vreg["views"]), _known(form.get("fname"), vreg["ajax-func"])
+    if first == "ajax" and function and function != "view":
         return f"/ajax?fname={function}"
-    known = not first or first in vreg["controllers"] or first.lower() in vreg.case_insensitive_etypes
-    return f"/{first.lower()}" if known else OTHER_VIEWS
+    if view:
+        return f"?vid={view}"
+    # an entity's page before the view that CubicWeb chose for it, which is "primary" for all of them
+    if first not in ("", "view", "ajax") and (first in vreg["controllers"] or first in vreg.case_insensitive_etypes):
+        return f"/{first}"
+    view = _known(form.get("vid"), vreg["views"])
+    if view:
+        return f"?vid={view}"
+    return "/" if first in ("", "view") else OTHER_VIEWS
+
+
+def _known(name: Any, registry: Mapping[str, Any]) -> str:
+    return name if isinstance(name, str) and name in registry else ""

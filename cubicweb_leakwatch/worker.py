@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cubicweb_leakwatch import probing
 from cubicweb_leakwatch.errors import EXIT_CONFIGURATION, EXIT_DONE, LeakwatchError
@@ -47,17 +48,44 @@ def serve_instance(appid: str) -> int:
             state=this_process(),
             probe=probing.running(),
             threads=int(os.environ.get("LEAKWATCH_THREADS") or DEFAULT_THREADS),
-            ready_check=lambda: ask_the_database(repo),
+            ready_check=lambda: answer_once(app, config, repo),
+            settings=server_settings(config),
         )
     finally:
         repo.shutdown()
     return EXIT_DONE
 
 
-def ask_the_database(repo: Any) -> None:
-    """Raise unless the repository answers: a worker that cannot reach its database is not ready."""
+def server_settings(config: Any) -> dict[str, Any]:
+    """Return the waitress adjustments that ``cubicweb-ctl start`` uses."""
+    return {
+        "url_scheme": "https" if config["base-url"].startswith("https") else "http",
+        "clear_untrusted_proxy_headers": True,
+    }
+
+
+def answer_once(app: Any, config: Any, repo: Any) -> None:
+    """Raise ``LeakwatchError`` unless the application answers a request and its database a query.
+
+    The front page is asked for as well, so that the first visitor does not wait for what is loaded on first use; its
+    status is the application's affair, which the worker that is to be replaced shares.
+    """
+    status = visit(app, config, "/_leakwatch/livez")
+    if status != 200:
+        raise LeakwatchError(f"the application answered {status} to a first request", code="not-ready")
     with repo.internal_cnx() as cnx:
         cnx.execute("Any X WHERE X is CWSource, X name 'system'")
+    visit(app, config, "/")
+
+
+def visit(app: Any, config: Any, path: str) -> int:
+    """Return the status of a request made inside this process."""
+    from webob import Request
+
+    base = urlsplit(config["base-url"])
+    prefix = base.path.rstrip("/") if config["receives-base-url-path"] else ""
+    request = Request.blank(prefix + path, base_url=f"{base.scheme}://{base.netloc}")
+    return int(request.get_response(app).status_int)
 
 
 def write_session_secrets(config: Any) -> None:
