@@ -20,6 +20,14 @@ COUNT_TIMEOUT_S = 60.0
 Analyse = Callable[..., dict[str, Any]]
 """Called with the path of a dump and ``limit``; returns an item of ``leak-gc``."""
 
+Judge = Callable[[str, list[Sample], int | None], Finding]
+"""Called with a process's name, its samples and its memory limit; returns what follows from them."""
+
+FEWEST_SAMPLES = 12
+"""Below two minutes of samples nothing can be concluded, and NumPy need not be loaded to say so."""
+
+_UNJUDGED = {"verdict": None, "leak": None, "rate_bytes_per_h": None, "seconds_to_limit": None}
+
 
 @dataclass
 class Look:
@@ -29,17 +37,21 @@ class Look:
     failures: list[LeakwatchError] = field(default_factory=list)
 
 
-def status(directory: Path, process: str | None = None) -> tuple[dict[str, Any], Look]:
+def status(directory: Path, process: str | None = None, *, judge: Judge | None = None) -> tuple[dict[str, Any], Look]:
     """Return the data of ``leak-status`` and what went wrong; ``process`` is a slot or a pid, ``None`` means all.
 
-    Each process is judged by the samples that its probe keeps, an hour of them.
+    ``judge`` concludes from the samples that each probe keeps, an hour of them; without one nothing is concluded,
+    and the verdicts are ``None``.
     Raises ``ConfigurationError`` when no process answers to that name, ``ProbeError`` when none answers at all.
     """
     findings: list[Finding] = []
 
     def row(address: ProbeAddress) -> dict[str, Any]:
         values = dict(ask(address, "status"))
-        finding = _conclude(address, values.get("limit"))
+        if judge is None:
+            return {**values, **_UNJUDGED}
+        samples = [Sample.from_json(data) for data in ask(address, "ring")]
+        finding = judge(address.name, samples, values.get("limit"))
         findings.append(finding)
         return {
             **values,
@@ -50,14 +62,16 @@ def status(directory: Path, process: str | None = None) -> tuple[dict[str, Any],
         }
 
     look = _each(choose(directory, process), row)
-    return {"verdict": verdict(findings), "processes": look.items}, look
+    return {"verdict": verdict(findings) if judge else None, "processes": look.items}, look
 
 
-def _conclude(address: ProbeAddress, limit: int | None) -> Finding:
+def judge_here(process: str, samples: list[Sample], limit: int | None) -> Finding:
+    """Conclude in this very process, which loads NumPy for it: for a command, never for a web worker."""
+    if len(samples) < FEWEST_SAMPLES:
+        return Finding(process, "not-enough-data")
     from cubicweb_leakwatch.watch.conclude import conclude
 
-    samples = [Sample.from_json(data) for data in ask(address, "ring")]
-    return conclude(samples, limit=limit) if samples else Finding(address.name, "not-enough-data")
+    return conclude(samples, limit=limit)
 
 
 def gc_counts(directory: Path, process: str | None = None, *, limit: int = 20) -> Look:
@@ -137,4 +151,4 @@ def verdict(findings: Sequence[Finding]) -> str:
     return "no leak seen in the last hour"
 
 
-__all__ = ["Look", "ProbeError", "gc_counts", "gc_reports", "status", "taken_dump", "verdict"]
+__all__ = ["Look", "ProbeError", "gc_counts", "gc_reports", "judge_here", "status", "taken_dump", "verdict"]

@@ -66,7 +66,7 @@ class LeakStatus(Command):
         """Return the verdict and a row a process."""
         instance = self.instance(asked)
         with explained(instance):
-            data, look = live.status(instance.runtime_dir)
+            data, look = live.status(instance.runtime_dir, judge=live.judge_here)
         self.warnings = [failure.message for failure in look.failures]
         return data
 

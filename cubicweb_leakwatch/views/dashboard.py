@@ -14,6 +14,7 @@ from cubicweb_leakwatch.views.markup import Html, element, join
 from cubicweb_leakwatch.views.page import Page
 from cubicweb_leakwatch.views.processes import overview
 from cubicweb_leakwatch.views.span import SPAN_NAMES, Span, asked_span
+from cubicweb_leakwatch.views.verdict import verdict
 
 
 class LeakwatchView(Page, StartupView):
@@ -49,10 +50,7 @@ class LeakwatchView(Page, StartupView):
         """Return the sentence that comes before all numbers."""
         if "error" in status:
             return self.failure(status["error"])
-        leaking = any(process.get("leak") for process in status["processes"])
-        judged = any(process.get("verdict") != "not-enough-data" for process in status["processes"])
-        css = "lw-bad" if leaking else "" if judged else "lw-open"
-        told = [element("p", status["verdict"], class_=f"lw-verdict {css}".strip(), role="status")]
+        told = [verdict(status["processes"], self.figures)]
         told += [element("p", failure["message"], class_="lw-alarm") for failure in status.get("failures", ())]
         return join(told)
 

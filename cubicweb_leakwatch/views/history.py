@@ -62,9 +62,7 @@ def chart(
     if not samples:
         return element(
             "p",
-            _(
-                "Nothing was recorded in this time. The scheduler records a snapshot every leakwatch-interval: does it run?"
-            ),
+            _("Nothing was recorded in this time. The scheduler records every leakwatch-interval: does it run?"),
             class_="lw-verdict lw-open",
         )
     lines = lines_of(samples, limits)
