@@ -20,11 +20,13 @@ from cubicweb_leakdemo.runner.instance import ADMIN, PASSWORD, Instance
 HOST = "127.0.0.1"
 
 
-def ctl(instance: Instance, name: str, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
-    """Run ``cubicweb-ctl NAME`` to its end, whatever its exit code."""
+def ctl(
+    instance: Instance, name: str, *arguments: str, environment: dict[str, str] | None = None, timeout_s: float = 120.0
+) -> subprocess.CompletedProcess[str]:
+    """Run ``cubicweb-ctl NAME`` to its end, whatever its exit code; ``environment`` replaces variables."""
     return subprocess.run(
         instance.command(name, *arguments),
-        env=instance.environment(),
+        env=instance.environment() | (environment or {}),
         cwd=instance.home,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -1,0 +1,65 @@
+"""One leaking site that most integration tests look at, and a browser."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cubicweb_leakdemo.runner import processes
+from cubicweb_leakdemo.runner.instance import Instance
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from sites import Site, make_instance, served, wait
+
+LEAKED = 2000
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve a Mercurial repository over HTTP and return its address."""
+    folder = tmp_path_factory.mktemp("repository")
+    log = folder / "repository.log"
+    command = [sys.executable, "-m", "cubicweb_leakdemo.repository", str(folder / "hg")]
+    server = processes.start("the repository", command, Instance(folder).environment(), log)
+    try:
+        processes.wait_until(lambda: "http" in log.read_text(), "starting the repository", server)
+        yield log.read_text().split()[-1]
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def site(repository: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Serve a site with two workers and a scheduler in which LEAKED handlers have leaked by polling."""
+    options = {
+        "leakdemo-repository-url": repository,
+        "leakdemo-polls": "200",
+        "leakdemo-poll-at-most": str(LEAKED),
+        "leakwatch-interval": "2s",
+    }
+    instance = make_instance(tmp_path_factory.mktemp("site") / "home", "leakdemo", options=options)
+    with served(instance, "--workers", "2") as site:
+        wait(lambda: handlers_in_the_scheduler(site) >= LEAKED, "the leak")
+        yield site
+
+
+def handlers_in_the_scheduler(site: Site) -> int:
+    """Return how many of Mercurial's handlers the scheduler holds, by the cheap counts."""
+    (report,) = site.ask("leak-gc", "--process", "scheduler", "--types-only", "--limit", "1000")
+    return sum(item["count"] for item in report["types"] if item["type"] == "mercurial.url.httphandler")
+
+
+@pytest.fixture(scope="session")
+def browser(needs_program: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Start Chromium without a screen."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = needs_program("chromium", "chromium")
+    profile: Path = tmp_path_factory.mktemp("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options=options, service=Service(needs_program("chromedriver", "chromium-driver")))
+    try:
+        driver.set_page_load_timeout(60)
+        yield driver
+    finally:
+        driver.quit()
