@@ -19,8 +19,7 @@ def verdict(processes: list[Process], figures: Figures) -> Html:
     judged = [process for process in processes if process.get("verdict") not in (None, "not-enough-data")]
     if judged:
         return _strip(_("No leak seen."), "")
-    told = _("%s processes answer. There is not enough data yet to say whether one leaks.")
-    return _strip(told % figures.number(len(processes)), "lw-open")
+    return _strip(_("There is not enough data yet to say whether a process leaks."), "lw-open")
 
 
 def _leak(process: Process, figures: Figures) -> str:
