@@ -5,7 +5,9 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from cube_data import HOST, NOON, measured, measurement, restart, sample, write_journal
+from cubicweb.devtools.apptest_config import PostgresApptestConfiguration
 from cubicweb.devtools.testlib import CubicWebTC
 
 from cubicweb_leakwatch import history
@@ -146,3 +148,10 @@ class CollectTC(CubicWebTC):
         for _round in rounds:
             collector.collect()
         assert not [eid for eid, etype in self.repo._type_cache.items() if etype == "MemorySnapshot"]
+
+
+@pytest.mark.usefixtures("postgres")
+class CollectOnPostgresTC(CollectTC):
+    """All of the above on PostgreSQL."""
+
+    configcls = PostgresApptestConfiguration

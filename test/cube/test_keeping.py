@@ -1,0 +1,99 @@
+"""Thinning: what is old becomes coarse, and no peak, note or end is lost by it."""
+
+import pytest
+from cube_data import HOST, NOON, measured, sample
+from cubicweb.devtools.apptest_config import PostgresApptestConfiguration
+from cubicweb.devtools.testlib import CubicWebTC
+
+from cubicweb_leakwatch import history, keeping
+from cubicweb_leakwatch.records import record_ends, record_measured
+from cubicweb_leakwatch.watch.thinning import DAY_S, HOUR_S, parse_keep
+
+KEEP = parse_keep("fine=1d,hourly=10d,daily=30d")
+MIB = 1024**2
+
+
+class ThinningTC(CubicWebTC):
+    def record(self, *samples, note=None, **of):
+        """Record these samples of one process."""
+        with self.repo.internal_cnx() as cnx:
+            record_measured(cnx, measured(*samples, **of), note)
+            cnx.commit()
+
+    def thin(self, now):
+        """Thin as the task does."""
+
+        def write(act):
+            with self.repo.internal_cnx() as cnx:
+                result = act(cnx)
+                cnx.commit()
+            return result
+
+        return keeping.thin_all(write, KEEP, now)
+
+    def recorded(self, read=history.read_samples):
+        """Return what is recorded."""
+        with self.repo.internal_cnx() as cnx:
+            return read(cnx, 0, NOON + 1000 * DAY_S)
+
+    def test_an_hour_becomes_one_snapshot_with_its_peak(self):
+        """Mean, lowest and highest of the hour stay; what is recent stays as it is."""
+        self.record(*(sample(NOON + 60 * i, rss=rss * MIB) for i, rss in enumerate((100, 100, 400, 100))))
+        self.record(sample(NOON + 2 * DAY_S))
+        assert self.thin(NOON + 2 * DAY_S) == 3
+        merged, recent = self.recorded()
+        assert merged["rss"] == 175 * MIB
+        assert merged["spread"]["rss"] == [100 * MIB, 400 * MIB]
+        assert (merged["merged"], "merged" in recent) == (4, False)
+
+    def test_thinning_again_does_nothing(self):
+        """A second run finds nothing to do."""
+        self.record(*(sample(NOON + 60 * i) for i in range(5)))
+        assert self.thin(NOON + 3 * DAY_S) == 4
+        assert self.thin(NOON + 3 * DAY_S) == 0
+
+    def test_hours_become_days_and_keep_their_peaks(self):
+        """A day's row has the peak of its hours, and stands for all that they stood for."""
+        for hour, rss in enumerate((100, 300, 200)):
+            start = NOON + hour * HOUR_S
+            self.record(sample(start, rss=rss * MIB), sample(start + 60, rss=(rss + 20) * MIB))
+        self.thin(NOON + 3 * DAY_S)
+        assert len(self.recorded()) == 3
+        self.thin(NOON + 15 * DAY_S)
+        (day,) = self.recorded()
+        assert day["merged"] == 6
+        assert day["spread"]["rss"] == [100 * MIB, 320 * MIB]
+        assert day["rss"] == 210 * MIB
+
+    def test_nothing_is_merged_across_a_restart(self):
+        """Two processes of one slot in one hour stay two rows."""
+        self.record(sample(NOON + 60), sample(NOON + 120))
+        self.record(sample(NOON + 700), sample(NOON + 760), pid=4712, started_at=NOON + 650)
+        self.thin(NOON + 2 * DAY_S)
+        assert [row["pid"] for row in self.recorded()] == [4711, 4712]
+
+    def test_what_carries_a_note_stays(self):
+        """A snapshot that someone asked for, and wrote a note beside, is never merged."""
+        self.record(sample(NOON + 60))
+        self.record(sample(NOON + 120), note="before the deployment")
+        self.record(sample(NOON + 180))
+        self.thin(NOON + 3 * DAY_S)
+        assert [row.get("note") for row in self.recorded()] == [None, "before the deployment"]
+
+    def test_the_oldest_go_and_their_processes_too(self):
+        """Past the last level the snapshots go, then the processes that ended; one that lives stays."""
+        self.record(sample(NOON + 60))
+        self.record(sample(NOON + 60), pid=5, name="scheduler")
+        with self.repo.internal_cnx() as cnx:
+            record_ends(cnx, HOST, present=[5])
+            cnx.commit()
+        assert self.thin(NOON + 31 * DAY_S) == 2
+        assert self.recorded() == []
+        assert [process["pid"] for process in self.recorded(history.read_processes)] == [5]
+
+
+@pytest.mark.usefixtures("postgres")
+class ThinningOnPostgresTC(ThinningTC):
+    """All of the above on PostgreSQL."""
+
+    configcls = PostgresApptestConfiguration
