@@ -67,6 +67,27 @@ def uses_leakwatch(instance: Instance) -> bool:
         return "leakwatch" in cubes
 
 
+def cubes_in_database(instance: Instance) -> list[str]:
+    """Return the cubes that the instance uses, as its database tells; this loads its repository, which takes a second.
+
+    Raises ``ConfigurationError`` when it cannot be told.
+    """
+    from cubicweb.cwconfig import CubicWebConfiguration
+
+    config = CubicWebConfiguration.config_for(instance.name)
+    config.quick_start = True  # neither views nor a check of versions: the question is which cubes there are
+    try:
+        repo = config.repository()
+    except Exception as error:
+        raise ConfigurationError(
+            f"the database of {instance.name} does not say which cubes it uses: {error}", code="database"
+        ) from error
+    try:
+        return list(repo.get_cubes())
+    finally:
+        repo.shutdown()
+
+
 def instance_named(name: str | None) -> str | None:
     """Return the instance that was named, or the one that the environment names."""
     return name or os.environ.get("CW_INSTANCE") or None

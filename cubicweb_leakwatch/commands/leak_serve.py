@@ -8,6 +8,7 @@ from typing import Any
 
 from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.options import Option, count, duration, number, size
+from cubicweb_leakwatch.commands.running import require_cube
 from cubicweb_leakwatch.commands.terminal import Screen, say
 from cubicweb_leakwatch.errors import EXIT_DONE
 from cubicweb_leakwatch.watch.units import format_duration
@@ -82,6 +83,7 @@ class LeakServe(Command):
         from cubicweb_leakwatch.serve.spec import check_spec
 
         instance = self.instance(asked)
+        require_cube(instance)
         # the configuration reads the overrides where every other process of the instance reads them
         os.environ.update(serving.environment(asked))
         loaded = serving.load(instance)

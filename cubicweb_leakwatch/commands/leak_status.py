@@ -8,7 +8,7 @@ from typing import Any
 
 from cubicweb_leakwatch import live
 from cubicweb_leakwatch.commands.base import Command
-from cubicweb_leakwatch.commands.options import Option
+from cubicweb_leakwatch.commands.options import PROCESS, Option
 from cubicweb_leakwatch.commands.running import explained
 from cubicweb_leakwatch.commands.table import Cell, Column, render, words
 from cubicweb_leakwatch.commands.terminal import Screen, say
@@ -52,6 +52,7 @@ class LeakStatus(Command):
 
     name = "leak-status"
     own_options = (
+        PROCESS,
         Option("--check", "exit 0 (ok), 1 (warning), 2 (critical) or 3 (unknown), for a monitoring system"),
         Option(
             "--watch", "show again every SECONDS until Ctrl-C", float, "SECONDS", bare=2.0, default_text="2 when bare"
@@ -66,7 +67,7 @@ class LeakStatus(Command):
         """Return the verdict and a row a process."""
         instance = self.instance(asked)
         with explained(instance):
-            data, look = live.status(instance.runtime_dir, judge=live.judge_here)
+            data, look = live.status(instance.runtime_dir, asked.process, judge=live.judge_here)
         self.warnings = [failure.message for failure in look.failures]
         return data
 

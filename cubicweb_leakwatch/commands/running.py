@@ -1,9 +1,9 @@
-"""Telling why no process of an instance answers."""
+"""Telling why no process of an instance answers, or why none can be started."""
 
 import contextlib
 from collections.abc import Iterator
 
-from cubicweb_leakwatch.commands.instance import Instance, uses_leakwatch
+from cubicweb_leakwatch.commands.instance import Instance, cubes_in_database, uses_leakwatch
 from cubicweb_leakwatch.errors import ConfigurationError
 
 
@@ -18,6 +18,18 @@ def explained(instance: Instance) -> Iterator[None]:
         raise _why(instance) from error
 
 
+def require_cube(instance: Instance) -> None:
+    """Raise ``ConfigurationError`` when the instance does not use the cube; the database is asked in doubt alone."""
+    if not uses_leakwatch(instance) and "leakwatch" not in cubes_in_database(instance):
+        raise ConfigurationError(
+            f"{instance.name} does not use the cube leakwatch", hint=_add(instance), code="no-cube"
+        )
+
+
+def _add(instance: Instance) -> str:
+    return f"add it with add_cube('leakwatch') in cubicweb-ctl shell {instance.name}, then restart"
+
+
 def _why(instance: Instance) -> ConfigurationError:
     if uses_leakwatch(instance):
         return ConfigurationError(
@@ -27,6 +39,6 @@ def _why(instance: Instance) -> ConfigurationError:
         )
     return ConfigurationError(
         f"no process of {instance.name} answers, and it was created without the cube leakwatch",
-        hint=f"add it with add_cube('leakwatch') in cubicweb-ctl shell {instance.name}, then restart",
+        hint=_add(instance),
         code="no-cube",
     )

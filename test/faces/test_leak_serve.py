@@ -98,6 +98,7 @@ def test_dry_run_is_a_document_and_starts_nothing(
 ) -> None:
     """The specification as JSON."""
     (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "bootstrap_cubes").write_text("leakwatch\n")
     monkeypatch.setenv("CW_INSTANCES_DIR", str(tmp_path))
     monkeypatch.setattr(serving, "load", lambda instance: serving.Loaded(settings(), "127.0.0.1:0"))
     assert LeakServe(None).main_run(["site", "--dry-run", "--json"]) == 0
