@@ -171,4 +171,4 @@ def _identity(status: Mapping[str, Any], counts: Mapping[str, Any]) -> Identity:
 def _told(address: ProbeAddress, error: Exception) -> LeakwatchError:
     if isinstance(error, LeakwatchError):
         return error
-    return LeakwatchError(f"{address.name} (pid {address.pid}) gave an answer that makes no sense: {error}")
+    return LeakwatchError(f"{address.name} (pid {address.pid}) gave an answer that makes no sense: {error}", code="nonsense")
