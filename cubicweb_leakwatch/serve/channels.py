@@ -39,13 +39,11 @@ class DrainRequest(HTTPRequestParser):  # type: ignore[misc]
         self.began_at: float | None = None
 
     def received(self, data: bytes) -> int:
-        """Parse more bytes; a blank line between two requests turns out to be none."""
-        if self.began_at is None:
+        """Parse more bytes; the blank line that some clients send after a body begins nothing."""
+        if self.began_at is None and data.strip(b"\r\n"):
             self.began_at = time.monotonic()
             self._account.began += 1
         consumed: int = super().received(data)
-        if self.completed and self.empty:
-            self._account.began -= 1
         return consumed
 
 
@@ -170,7 +168,7 @@ class DrainChannel(HTTPChannel):  # type: ignore[misc]
     @property
     def idle(self) -> bool:
         """Whether nothing is due on this connection: kept alive between two requests."""
-        return self.account.outstanding == 0 and self.linger_until is None and self.request is None
+        return self.account.outstanding == 0 and self.linger_until is None
 
     def _abandon(self, named: list[Abandoned]) -> None:
         if self.closed_idle:
@@ -179,8 +177,10 @@ class DrainChannel(HTTPChannel):  # type: ignore[misc]
         self.desk.books.abandon(self.account, named)
 
     def _open_requests(self) -> list[Any]:
-        half_read = [] if self.request is None else [self.request]
-        return list(self.requests) + half_read
+        return list(self.requests) + ([self.request] if self._half_read() else [])
+
+    def _half_read(self) -> bool:
+        return self.request is not None and self.request.began_at is not None
 
     def _unsent(self) -> list[Abandoned]:
         """Name the response that its task has finished and the client has not read to the end."""
@@ -220,7 +220,7 @@ class DrainChannel(HTTPChannel):  # type: ignore[misc]
 
         Not while the client has sent more: closing would throw its pipelined requests away.
         """
-        return self.desk.announcing and len(self.requests) <= 1 and self.request is None and not self._bytes_pending()
+        return self.desk.announcing and len(self.requests) <= 1 and not self._half_read() and not self._bytes_pending()
 
     def _bytes_pending(self) -> bool:
         connection = self.socket

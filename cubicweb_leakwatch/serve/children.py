@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import signal
@@ -47,8 +46,10 @@ def end_calm_boot(pid: int) -> None:
 
 
 def _schedule(pid: int, policy: int) -> None:
-    with contextlib.suppress(OSError):
+    try:
         os.sched_setscheduler(pid, policy, os.sched_param(0))
+    except OSError:
+        return
 
 
 def _become(kind: Child, environment: dict[str, str], listen_fds: list[int], launcher: int) -> NoReturn:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _socket as socket  # as in sockets.py
 import json
 import os
-import socket
 import sys
 
 from cubicweb_leakwatch.errors import LeakwatchError
@@ -49,9 +49,10 @@ class ControlSocket:
     def accept(self, now: float) -> None:
         """Take a new client of our own user; strangers and crowds are turned away."""
         try:
-            connection, _address = self.listener.accept()
+            descriptor, _address = self.listener._accept()  # type: ignore[attr-defined]
         except OSError:
             return
+        connection = socket.socket(fileno=descriptor)
         if not _same_user(connection) or len(self.conversations) >= MAX_CONNECTIONS:
             connection.close()
             return

@@ -3,6 +3,7 @@
 Signal handlers set a flag and wake the loop; the loop acts. Nothing is ever raised into it.
 """
 
+import contextlib
 import logging
 import signal
 import socket
@@ -46,7 +47,7 @@ class DrainTimes:
 class DrainingServer:
     """Serves a WSGI application on sockets it is given, until SIGTERM, then drains.
 
-    ``tell(state)`` is called in the loop as ``draining`` begins and, with each second, as it goes on.
+    The callables of ``on_drain`` are run in the loop as the drain begins.
     """
 
     def __init__(
@@ -82,12 +83,14 @@ class DrainingServer:
     def install_signals(self) -> None:
         """SIGTERM: drain. SIGUSR1: a successor was started, ask clients to leave. SIGUSR2: it failed, keep them."""
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, self._note_signal)
+            signal.signal(number, self.tell)
 
-    def _note_signal(self, number: int, _frame: object) -> None:
+    def tell(self, number: int, _frame: object = None) -> None:
+        """Have the loop act on one of those signal numbers; safe in a signal handler and from any thread."""
         self._wanted.append(number)
         # The loop may be in its sleep of a second; pulling takes no lock, so a handler may do it.
-        self._servers[0].pull_trigger()
+        with contextlib.suppress(OSError):  # SIGTERM once more, when the loop has ended
+            self._servers[0].pull_trigger()
 
     @property
     def in_flight(self) -> int:

@@ -6,8 +6,8 @@ wanted), LEAKWATCH_REFUSED (why it will not serve at all) and LEAKWATCH_DRAIN (J
 
 from __future__ import annotations
 
+import _socket as socket  # as in sockets.py
 import os
-import socket
 import sys
 
 # pid, uid, gid as the kernel states them, three C ints.
@@ -21,13 +21,15 @@ def notify(address: str | None, **values: object) -> bool:
         return False
     text = "\n".join(f"{name}={value}" for name, value in values.items())
     target = "\0" + address[1:] if address.startswith("@") else address
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        # A manager that does not read must not hang us.
-        sender.settimeout(1.0)
-        try:
-            sender.sendto(text.encode(), target)
-        except OSError:
-            return False
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    # A manager that does not read must not hang us.
+    sender.settimeout(1.0)
+    try:
+        sender.sendto(text.encode(), target)
+    except OSError:
+        return False
+    finally:
+        sender.close()
     return True
 
 

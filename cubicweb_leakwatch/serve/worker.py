@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -41,19 +43,15 @@ def serve(
     Must run in the main thread. ``ready_check`` makes a first request to the application and raises when it does not
     answer; only then is READY=1 said. The limits and the drain time come from the environment, as the launcher sets
     it. ``settings`` are waitress adjustments. Raises ConfigurationError when there is no socket, or when the memory
-    limit is below what the worker needs at start (the launcher is told why).
+    limit is below what the worker needs at start; hand what it raises to :func:`refuse`.
     """
-    sockets = adopt_listeners(os.environ)
+    sockets = [socket.socket(fileno=listener.detach()) for listener in adopt_listeners(os.environ)]
     if not sockets:
         raise ConfigurationError("no socket was handed down (LISTEN_FDS)", "start workers by the launcher")
     server = DrainingServer(app, sockets, threads=threads, times=drain_times(os.environ), settings=settings)
     worker = Worker(server, state, os.environ.get("NOTIFY_SOCKET"))
-    try:
-        ready_check()
-        worker.guard(guard_limits(os.environ), probe)
-    except LeakwatchError as error:
-        notify(worker.launcher, LEAKWATCH_REFUSED=one_line(error))
-        raise
+    ready_check()
+    worker.guard(guard_limits(os.environ), probe)
     # Not before: until now SIGTERM simply ends the process, which has promised nobody an answer.
     server.install_signals()
     worker.now("serving")
@@ -151,6 +149,12 @@ def run_each_second(tasks: list[Callable[[], None]]) -> None:
                 LOG.exception("event=guard-failed")
 
 
-def one_line(error: LeakwatchError) -> str:
-    """Return message and hint as one line."""
-    return f"{error.message} ({error.hint})" if error.hint else error.message
+def refuse(error: LeakwatchError) -> int:
+    """Tell why this process will not serve: the launcher, which passes it on, or else standard error.
+
+    Returns the exit code to end with.
+    """
+    sentence = f"{error.message} ({error.hint})" if error.hint else error.message
+    if not notify(os.environ.get("NOTIFY_SOCKET"), LEAKWATCH_REFUSED=sentence.replace("\n", " ")):
+        sys.stderr.write(f"leakwatch: {sentence}\n")
+    return error.exit_code

@@ -1,0 +1,116 @@
+"""A worker's own guard: when it asks for its successor, and when it does not."""
+
+import pytest
+
+from cubicweb_leakwatch.errors import ConfigurationError
+from cubicweb_leakwatch.serve.guard import Guard, GuardLimits
+
+MIB = 1024 * 1024
+
+
+class Subject:
+    """A guard over pretended memory, time and requests."""
+
+    def __init__(self, memory=50 * MIB, jitter=0.0, trimmed=0, **limits):
+        self.memory, self.time, self.served, self.asked = memory, 0.0, 0, []
+        self.trimmed = trimmed
+        self.guard = Guard(
+            GuardLimits(**limits),
+            self.asked.append,
+            lambda: self.served,
+            measure=lambda: self.memory,
+            trim=self._trim,
+            clock=lambda: self.time,
+            jitter=lambda: jitter,
+        )
+
+    def _trim(self):
+        self.memory -= self.trimmed
+
+    def seconds(self, count):
+        """Let time pass, checking each second."""
+        for _each in range(count):
+            self.time += 1
+            self.guard.check()
+
+
+def test_below_its_limit_a_worker_is_quiet():
+    """No limit reached, nothing asked."""
+    subject = Subject(memory_bytes=100 * MIB, max_requests=10, max_age_s=100)
+    subject.seconds(60)
+    assert subject.asked == []
+
+
+def test_over_its_memory_limit_for_three_seconds_it_asks():
+    """The third sample over the limit asks, with both figures."""
+    subject = Subject(memory_bytes=100 * MIB)
+    subject.memory = 120 * MIB
+    subject.seconds(2)
+    assert subject.asked == []
+    subject.seconds(1)
+    assert subject.asked == ["private memory 120.0 MiB over its limit 100.0 MiB"]
+
+
+def test_a_spike_does_not_count():
+    """Two seconds over, one below, and again: nothing is asked."""
+    subject = Subject(memory_bytes=100 * MIB)
+    for _round in range(10):
+        subject.memory = 120 * MIB
+        subject.seconds(2)
+        subject.memory = 90 * MIB
+        subject.seconds(1)
+    assert subject.asked == []
+
+
+def test_memory_that_the_allocator_gives_back_is_no_reason():
+    """Free memory held by malloc is given back first; if that is enough, no restart."""
+    subject = Subject(memory_bytes=100 * MIB, trimmed=30 * MIB)
+    subject.memory = 120 * MIB
+    subject.seconds(3)
+    assert subject.asked == []
+
+
+def test_it_asks_again_when_nothing_came_of_it():
+    """A successor that failed is asked for again every 30 seconds, not every second."""
+    subject = Subject(memory_bytes=100 * MIB)
+    subject.memory = 120 * MIB
+    subject.seconds(65)
+    assert len(subject.asked) == 3
+
+
+def test_the_limit_has_jitter_so_that_workers_do_not_end_together():
+    """The most unlucky draw lies 10 % below the limit."""
+    assert Subject(memory_bytes=100 * MIB, jitter=1.0).guard.memory_bytes == 90 * MIB
+    assert Subject(memory_bytes=100 * MIB, jitter=0.0).guard.memory_bytes == 100 * MIB
+
+
+def test_jitter_never_brings_the_limit_near_a_fresh_worker():
+    """A worker that needs 95 of 100 MiB keeps the whole limit."""
+    assert Subject(memory=95 * MIB, memory_bytes=100 * MIB, jitter=1.0).guard.memory_bytes == 100 * MIB
+
+
+@pytest.mark.parametrize("used", [100 * MIB, 130 * MIB])
+def test_a_limit_that_a_fresh_worker_exceeds_is_refused_with_figures(used):
+    """It would be replaced for ever: refused at start, as a configuration error."""
+    with pytest.raises(ConfigurationError, match=rf"100\.0 MiB is below the {used // MIB}\.0 MiB") as caught:
+        Subject(memory=used, memory_bytes=100 * MIB)
+    assert "--memory-limit" in caught.value.hint
+
+
+def test_requests_and_age_have_limits_too():
+    """Served its number of requests, or lived its time: it asks."""
+    busy = Subject(max_requests=10)
+    busy.served = 10
+    busy.seconds(1)
+    assert busy.asked == ["10 requests served, its limit is 10"]
+    old = Subject(max_age_s=60)
+    old.seconds(60)
+    assert len(old.asked) == 1
+
+
+def test_no_limit_no_question():
+    """0 means no limit."""
+    subject = Subject(memory=10_000 * MIB)
+    subject.served = 10**9
+    subject.seconds(1000)
+    assert subject.asked == []

@@ -1,0 +1,337 @@
+"""The launcher with real workers: starts, replaces, stops, refuses. Every process carries a mark and is ended."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cubicweb_leakwatch.serve.control import LauncherError, ask_launcher
+from cubicweb_leakwatch.serve.run import launcher_command
+from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing
+
+pytestmark = pytest.mark.integration
+MIB = 1024 * 1024
+
+
+def fetch(address, path="/", timeout_s=10):
+    """Return the words of one answer: slot, generation, pid, bytes received."""
+    with socket.create_connection(address, timeout=timeout_s) as client:
+        client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        return client.makefile("rb").read().partition(b"\r\n\r\n")[2].decode().split()
+
+
+def command_of(pid):
+    """Return what ``ps`` shows of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+
+
+def rss_kib_of(pid):
+    """Return the resident memory of a process in KiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status[status.index("VmRSS:") :].split()[1])
+
+
+def test_it_serves_with_the_workers_asked_for(launch):
+    """Two workers on one shared socket, both named in status."""
+    launched = launch(workers=2).until_serving(2)
+    assert {row["name"] for row in launched.workers()} == {"web-1", "web-2"}
+    assert fetch(launched.address())[0] in ("web-1", "web-2")
+
+
+def test_a_restart_by_hand_replaces_the_process(launch, wait):
+    """The record tells the whole story, with the balance sheet."""
+    launched = launch().until_serving()
+    old = fetch(launched.address())
+    asked = launched.ask("restart", process="web-1", reason="test", by="me")["requested"]
+    wait(launched.finished, "the restart", alive=launched.alive)
+    new = fetch(launched.address())
+    assert (old[1], new[1]) == ("1", "2")
+    record = launched.finished()[0]
+    assert record["id"] == asked[0]["id"]
+    assert (record["old_pid"], record["new_pid"]) == (int(old[2]), int(new[2]))
+    assert (record["reason"], record["by"], record["outcome"]) == ("test", "me", "replaced")
+    assert (record["accepted"], record["answered"], record["abandoned"]) == (1, 1, 0)
+    assert record["requested_at"] <= record["ready_at"] <= record["drained_at"] <= record["exited_at"]
+    assert record["rss_before"] > 5 * MIB
+
+
+def test_restarts_are_listed_once_each(launch, wait):
+    """With the id of the last one seen, only newer ones come; the journal survives the launcher."""
+    launched = launch().until_serving()
+    launched.ask("restart", process=None, reason="one", by="me")
+    wait(launched.finished, "the restart", alive=launched.alive)
+    first = launched.finished()[0]["id"]
+    assert launched.ask("restarts", after=first)["restarts"] == []
+    lines = (launched.runtime / "restarts.jsonl").read_text().splitlines()
+    assert len(lines) == 1
+
+
+def test_a_worker_over_its_memory_limit_gets_a_successor(launch, wait):
+    """The worker itself notices and asks; nobody else has to."""
+    launched = launch(limits=Limits(memory_bytes=60 * MIB)).until_serving()
+    for _each in range(16):
+        fetch(launched.address(), "/leak")
+    wait(launched.finished, "the restart", alive=launched.alive)
+    record = launched.finished()[0]
+    assert record["by"] == "worker"
+    assert "over its limit" in record["reason"]
+    assert record["rss_after"] < record["rss_before"] - 30 * MIB
+    assert launched.workers()[0]["limit"] <= 60 * MIB
+
+
+def test_a_memory_limit_below_a_fresh_worker_is_refused(launch):
+    """One line with figures, exit code 4, nothing left running."""
+    launched = launch(limits=Limits(memory_bytes=2 * MIB))
+    assert launched.process.wait(20) == 4
+    last = launched.text().splitlines()[-1]
+    assert last.startswith("leakwatch: web-1 ended before it was ready: the memory limit 2.0 MiB is below")
+    assert launched.marked_pids() == []
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+def test_a_broken_successor_leaves_the_old_one_serving(launch, wait, how):
+    """The successor exits or hangs; the old generation answers all the while, and a flag is up."""
+    timing = Timing(ready_timeout_s=1.5, drain_timeout_s=5.0, retry_first_s=0.3)
+    launched = launch(timing=timing).until_serving()
+    launched.broken.write_text(how)
+    launched.ask("restart", process="web-1", reason="test", by="me")
+    wait(launched.finished, "the failed restart", alive=launched.alive)
+    assert launched.finished()[0]["outcome"] == "successor-failed"
+    assert "web-1" in launched.status()["flags"][0]
+    assert fetch(launched.address())[1] == "1"
+    launched.broken.unlink()
+    launched.ask("restart", process="web-1", reason="repaired", by="me")
+    wait(lambda: len(launched.finished()) == 2, "the second restart", alive=launched.alive)
+    assert launched.status()["flags"] == []
+
+
+def test_a_worker_that_is_killed_is_replaced(launch, wait):
+    """SIGKILL from outside (the OOM killer): a new one serves, the cause is recorded."""
+    launched = launch().until_serving()
+    os.kill(launched.workers()[0]["pid"], signal.SIGKILL)
+    wait(launched.finished, "the replacement", alive=launched.alive)
+    assert launched.finished()[0]["reason"] == "died: killed by SIGKILL"
+    assert fetch(launched.address())[1] == "2"
+
+
+def test_workers_drain_and_exit_when_the_launcher_is_killed(launch, wait):
+    """SIGKILL of the launcher: the request in flight is answered, then nothing of it is left."""
+    launched = launch(workers=2).until_serving(2)
+    with socket.create_connection(launched.address(), timeout=10) as client:
+        client.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        time.sleep(0.2)  # the request is being executed: /slow takes a second
+        launched.process.kill()
+        assert b"200 OK" in client.makefile("rb").read()
+    wait(lambda: not launched.marked_pids(), "all workers gone")
+
+
+def test_a_new_launcher_takes_over_what_a_killed_one_left(launch, tmp_path, wait):
+    """Stale lock, control socket and Unix socket are cleaned up."""
+    path = f"unix:{tmp_path}/site.sock"
+    first = launch(bind=(path,)).until_serving()
+    first.process.kill()
+    wait(lambda: not first.marked_pids(), "all workers gone")
+    second = launch(bind=(path,), runtime_dir=str(first.runtime))
+    second.runtime = first.runtime
+    second.until_serving()
+
+
+def test_a_second_launcher_is_refused(launch):
+    """One launcher an instance: the second says who holds the place and ends with 1."""
+    first = launch().until_serving()
+    second = launch(runtime_dir=str(first.runtime))
+    assert second.process.wait(10) == 1
+    assert f"another launcher (pid {first.process.pid}) already serves test" in second.text()
+    assert fetch(first.address())
+
+
+def test_a_port_in_use_is_one_line(launch):
+    """Exit code 1 and the address, no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        launched = launch(bind=(f"127.0.0.1:{port}",))
+        assert launched.process.wait(10) == 1
+    assert launched.text().startswith(f"leakwatch: cannot listen on 127.0.0.1:{port}: it is in use")
+    assert len(launched.text().splitlines()) == 1
+
+
+def test_an_unusable_runtime_directory_is_one_line(launch, tmp_path):
+    """Exit code 4 and the path, no traceback."""
+    (tmp_path / "file").write_text("")
+    launched = launch(runtime_dir=str(tmp_path / "file" / "runtime"))
+    assert launched.process.wait(10) == 4
+    assert "the runtime directory" in launched.text()
+    assert len(launched.text().splitlines()) == 1
+
+
+def test_a_worker_that_cannot_boot_ends_the_launcher(launch):
+    """A command that does not exist: three tries, then exit code 1."""
+    launched = launch(web=Child(command=("/nowhere/at-all",)))
+    assert launched.process.wait(20) == 1
+    assert launched.text().splitlines()[-1] == "leakwatch: web-1 ended before it was ready: exit code 127"
+
+
+def test_sigterm_answers_what_was_accepted_and_ends_with_0(launch):
+    """A graceful stop: the slow request gets its answer, the socket is closed, the exit code is 0."""
+    launched = launch().until_serving()
+    address = launched.address()
+    with socket.create_connection(address, timeout=10) as client:
+        client.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        time.sleep(0.2)  # the request is being executed: /slow takes a second
+        launched.process.send_signal(signal.SIGTERM)
+        assert b"200 OK" in client.makefile("rb").read()
+    assert launched.process.wait(10) == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=1)
+    with pytest.raises(LauncherError, match="no launcher is running"):
+        ask_launcher(str(launched.runtime), "status")
+
+
+def test_sigint_reaches_the_launcher_alone(launch):
+    """Ctrl-C in a terminal signals the whole group: workers are not in it, and drain in order."""
+    launched = launch().until_serving()
+    worker = launched.workers()[0]["pid"]
+    assert os.getpgid(worker) != os.getpgid(launched.process.pid)
+
+
+def test_hup_replaces_every_worker(launch, wait):
+    """SIGHUP: all generations go up by one, one after another."""
+    launched = launch(workers=2).until_serving(2)
+    launched.process.send_signal(signal.SIGHUP)
+    wait(lambda: len(launched.finished()) == 2, "both restarts", alive=launched.alive)
+    assert [row["generation"] for row in launched.workers()] == [2, 2]
+    first, second = launched.finished()
+    assert first["exited_at"] <= second["ready_at"]
+
+
+def test_ttin_and_ttou_change_the_number_of_workers(launch, wait):
+    """One more, one fewer."""
+    launched = launch().until_serving()
+    launched.process.send_signal(signal.SIGTTIN)
+    launched.until_serving(2)
+    launched.process.send_signal(signal.SIGTTOU)
+    wait(lambda: len(launched.status()["processes"]) == 1, "one worker", alive=launched.alive)
+
+
+def test_usr1_from_a_worker_asks_for_its_successor(launch, wait):
+    """A command that knows nothing of us may ask by SIGUSR1 to its parent, as Trac.fcgi did."""
+    text = """
+import os, signal, socket, time
+from cubicweb_leakwatch.serve.sdnotify import notify
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+notify(os.environ["NOTIFY_SOCKET"], READY=1)
+time.sleep(0.5)
+if os.environ["LEAKWATCH_GENERATION"] == "1":
+    os.kill(os.getppid(), signal.SIGUSR1)
+time.sleep(60)
+"""
+    launched = launch(worker_text=text).until_serving()
+    wait(launched.finished, "the restart", alive=launched.alive)
+    assert launched.finished()[0]["reason"] == "asked by SIGUSR1"
+
+
+def test_the_control_socket_survives_garbage(launch):
+    """Binary noise, an endless line, silence, and unknown questions are refused; the launcher goes on."""
+    launched = launch().until_serving()
+    for noise in (
+        b"\x00\xff\n",
+        b"[]\n",
+        b'{"ask": "explode"}\n',
+        b"x" * 200_000,
+        b'{"ask": "restart", "process": 7}\n',
+    ):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(str(launched.runtime / "launcher.sock"))
+            try:
+                client.sendall(noise)
+            except (BrokenPipeError, ConnectionResetError):
+                continue
+            assert b"error" in client.recv(4096)
+    silent = [socket.socket(socket.AF_UNIX) for _each in range(80)]
+    for client in silent:
+        client.connect(str(launched.runtime / "launcher.sock"))
+    for client in silent:
+        client.close()
+    assert launched.status()["processes"]
+
+
+def test_the_runtime_directory_and_socket_are_private(launch):
+    """Only the instance's user may open them."""
+    launched = launch().until_serving()
+    assert launched.runtime.stat().st_mode & 0o777 == 0o700
+    assert (launched.runtime / "launcher.sock").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_launcher_stays_small(launch):
+    """11 MiB at most on CPython 3.11, and no module from outside the standard library."""
+    launched = launch().until_serving()
+    if sys.version_info[:2] == (3, 11):
+        assert rss_kib_of(launched.process.pid) <= 11 * 1024
+
+
+def test_the_launcher_does_not_grow_with_restarts(launch, wait):
+    """From restart 110 to 220: no more memory than noise, no descriptor more, no zombie."""
+    text = """
+import os, signal, time
+from cubicweb_leakwatch.serve.sdnotify import notify
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+notify(os.environ["NOTIFY_SOCKET"], READY=1)
+time.sleep(60)
+"""
+    launched = launch(worker_text=text).until_serving()
+    pid = launched.process.pid
+
+    def restart(count):
+        last = None
+        for _each in range(count):
+            launched.ask("restart", process="web-1", reason="again", by="test")
+            done = wait(lambda last=last: launched.ask("restarts", after=last)["restarts"], "a restart")
+            wait(lambda id=done[0]["id"]: id in (launched.runtime / "restarts.jsonl").read_text(), "its record")
+            last = done[0]["id"]
+        return rss_kib_of(pid), len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+    restart(110)
+    memory_before, fds_before = restart(1)
+    memory_after, fds_after = restart(110)
+    assert memory_after - memory_before <= 100
+    assert fds_after <= fds_before
+    wait(lambda: len(launched.marked_pids()) <= 2, "no zombie and no leftover worker")
+
+
+def test_process_titles_say_who_is_who(launch, wait):
+    """``ps`` shows slot, generation and state of a worker, and the instance of a launcher."""
+    launched = launch().until_serving()
+    worker = launched.workers()[0]["pid"]
+    wait(lambda: command_of(worker).startswith("web-1 gen 1: serving"), "the worker's title")
+    assert "leakwatch:test" in command_of(launched.process.pid)
+
+
+def test_sockets_of_a_service_manager_are_taken(launch, tmp_path):
+    """With LISTEN_FDS the launcher serves the socket it was handed, and binds nothing."""
+    template = launch()
+    template.end()
+    spec = LaunchSpec(**{**vars(template.spec), "bind": ("127.0.0.1:1",), "runtime_dir": str(tmp_path / "adopted")})
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = launcher_command(spec)
+        spec_fd, listen_fd = int(command[6]), listener.fileno()
+
+        def place():
+            """Put the descriptors where the launcher expects them; between fork and exec."""
+            os.dup2(spec_fd, 9)
+            os.dup2(listen_fd, 3)
+            os.environ["LISTEN_PID"] = str(os.getpid())
+
+        command[6] = "9"
+        environment = {**os.environ, "LISTEN_FDS": "1", "LEAKWATCH_TEST_MARK": template.mark}
+        process = subprocess.Popen(command, env=environment, preexec_fn=place, pass_fds=(3, 9, spec_fd, listen_fd))
+        try:
+            assert fetch(listener.getsockname())[0] == "web-1"
+        finally:
+            process.terminate()
+            assert process.wait(10) == 0
