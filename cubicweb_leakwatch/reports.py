@@ -18,6 +18,7 @@ from typing import Any
 
 from cubicweb_leakwatch import live
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.probe.client import choose
 from cubicweb_leakwatch.probe.runtime import find_probes
 
 ANALYSIS_TIMEOUT_S = 120.0
@@ -28,8 +29,10 @@ FRESH_S = 10.0
 def new_reports(directory: Path, process: str | None = None, *, limit: int = 20) -> live.Look:
     """Look at the processes that ``process`` (a slot or pid, ``None`` for all) names; keep and return their reports.
 
-    Raises ``LeakwatchError`` with code ``busy`` while another look goes on: each costs the host a copy and a core.
+    Raises ``ConfigurationError`` when there is no such process, and ``LeakwatchError`` with code ``busy`` while another
+    look goes on: each costs the host a copy and a core.
     """
+    choose(directory, process)
     with _one_at_a_time(directory):
         look = live.gc_reports(directory, process, limit=limit, analyse=analyse_apart)
     for report in look.items:
@@ -87,11 +90,7 @@ def _last_line(stderr: bytes) -> str:
 
 @contextlib.contextmanager
 def _one_at_a_time(directory: Path) -> Iterator[None]:
-    try:
-        lock = (directory / "look.lock").open("a")
-    except OSError as error:
-        raise LeakwatchError(f"cannot use the runtime directory {directory}: {error.strerror}") from error
-    with lock:
+    with (directory / "look.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
