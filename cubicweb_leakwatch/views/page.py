@@ -8,6 +8,15 @@ from cubicweb_leakwatch.views.figures import Figures
 from cubicweb_leakwatch.views.markup import Html, element
 
 
+class _AsTyped:
+    """The form validator that CubicWeb asks for: parameters as they came, for :meth:`Page.parameter` to judge."""
+
+    @staticmethod
+    def validate(form: dict[str, Any]) -> dict[str, Any]:
+        """Return the form."""
+        return form
+
+
 class Page:
     """Mixed into a view; needs its ``_cw`` and ``w``."""
 
@@ -20,9 +29,9 @@ class Page:
         return Figures(self._cw._, self._cw.lang or "en")
 
     def parameter(self, name: str) -> str | None:
-        """Return one parameter of the address; the last one when it was given twice."""
-        value = self._cw.form.get(name)
-        value = value[-1] if isinstance(value, list) and value else value
+        """Return one parameter of the address as text; the last one when it was given twice."""
+        value = self._cw.get_cleaned_form(_AsTyped).get(name)
+        value = value[-1] if isinstance(value, list | tuple) and value else value
         return value.strip() or None if isinstance(value, str) else None
 
     def begin(self, title: str) -> None:

@@ -3,13 +3,10 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from face_data import PACKAGE, catalogue
 
-import cubicweb_leakwatch
-
-PACKAGE = Path(cubicweb_leakwatch.__file__).parent
 LANGUAGES = ("en", "fr")
 
 
@@ -30,20 +27,6 @@ def _literals(tree: ast.AST) -> Iterator[str]:
 
 def _is_translation(function: ast.expr) -> bool:
     return getattr(function, "id", None) == "_" or getattr(function, "attr", None) == "_"
-
-
-def catalogue(lang: str) -> dict[tuple[str, str], str]:
-    """Return a catalogue by context and message."""
-    text = (PACKAGE / "i18n" / f"{lang}.po").read_text(encoding="utf-8")
-    found = {}
-    for block in re.split(r"\n{2,}", text):
-        fields = {
-            key: ast.literal_eval(f"({value})")
-            for key, value in re.findall(r'^(msgctxt|msgid|msgstr) ((?:".*"\n?)+)', block, re.MULTILINE)
-        }
-        if fields.get("msgid"):
-            found[fields.get("msgctxt", ""), fields["msgid"]] = fields["msgstr"]
-    return found
 
 
 def fields(message: str) -> list[str]:

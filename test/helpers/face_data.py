@@ -1,6 +1,13 @@
 """Data as the probes and the services give it, for the tests of the faces."""
 
+import ast
+import re
+from pathlib import Path
 from typing import Any
+
+import cubicweb_leakwatch
+
+PACKAGE = Path(cubicweb_leakwatch.__file__).parent
 
 HOSTILE = '<script>alert("x")</script>\x1b[31m\u202e&amp;\n\x00'
 """A type name whose author means harm: markup, a terminal escape, a direction override, control characters."""
@@ -121,3 +128,17 @@ def restart(**values: Any) -> dict[str, Any]:
         "stage": "done",
     }
     return {**record, **values}
+
+
+def catalogue(lang: str) -> dict[tuple[str, str], str]:
+    """Return a catalogue by context and message."""
+    text = (PACKAGE / "i18n" / f"{lang}.po").read_text(encoding="utf-8")
+    found = {}
+    for block in re.split(r"\n{2,}", text):
+        fields = {
+            key: ast.literal_eval(f"({value})")
+            for key, value in re.findall(r'^(msgctxt|msgid|msgstr) ((?:".*"\n?)+)', block, re.MULTILINE)
+        }
+        if fields.get("msgid"):
+            found[fields.get("msgctxt", ""), fields["msgid"]] = fields["msgstr"]
+    return found
