@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cubicweb import Unauthorized
+from cubicweb import AuthenticationError, Unauthorized
 from cubicweb.predicates import match_kwargs, match_user_groups
 from cubicweb_web.view import StartupView
 
@@ -19,5 +19,7 @@ class ManagersOnly(StartupView):
     __select__ = StartupView.__select__ & ~match_user_groups("managers") & ~match_kwargs("tabid")
 
     def call(self, **kwargs: Any) -> None:
-        """Refuse."""
+        """Send a visitor to log in, refuse a user."""
+        if self._cw.session.anonymous_session:
+            raise AuthenticationError
         raise Unauthorized(self._cw._("This page is for managers."))

@@ -183,8 +183,9 @@ class AccessTC(PyramidWebCWTC):
     def test_a_visitor_is_sent_to_log_in(self):
         """Nothing before that."""
         for vid in ("gc", "leakwatch"):
-            answer = self.webapp.get(f"/?vid={vid}", expect_errors=True)
-            assert answer.status_int in (303, 403)
+            answer = self.webapp.get(f"/?vid={vid}", status=303)
+            assert "/login?postlogin_path=" in answer.location
+            assert f"vid%3D{vid}" in answer.location
             assert "web-1" not in answer.text
         assert self.answers.looks == []
 
