@@ -1,4 +1,4 @@
-"""The looping task: measure every process of the instance on this host, record it, thin what is old.
+"""The looping task: measure every process of the instance on this host, record it, conclude, thin what is old.
 
 Everything is measured before the database is opened, and written in short transactions: on SQLite a write transaction
 held for seconds locks the whole site out. While the database is away, what was measured waits here; a collector that
@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from cubicweb_leakwatch import keeping, records
+from cubicweb_leakwatch import keeping, records, restarting
+from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.findings import Findings
 from cubicweb_leakwatch.measuring import Measured, Measurement, Meter
 from cubicweb_leakwatch.probe.runtime import runtime_dir
 from cubicweb_leakwatch.restartlog import finished_restarts
@@ -24,6 +26,9 @@ MAX_WAITING = 1000
 """Measurements kept for a database that is away: two hours of eight processes, about 10 MiB."""
 
 THIN_EVERY_S = 3600.0
+CONCLUDE_EVERY_S = 300.0
+CONCLUDE_EVERY_ROUNDS = 5
+"""Conclusions are drawn after so many rounds, or seconds if that is sooner."""
 
 
 class Collector:
@@ -37,13 +42,19 @@ class Collector:
         self.meter = Meter(
             self.directory, repo.config.appid, types=settings.types, interval_s=settings.interval_s or 60.0
         )
+        self._last = Measurement((), frozenset(), ())
         self._waiting: deque[tuple[Measured, str | None]] = deque(maxlen=MAX_WAITING)
-        self._thin_at = time.monotonic()
+        self.findings = Findings(self.host, self.directory)
+        self._thin_at = self._conclude_at = time.monotonic()
 
     def leakwatch_collect(self) -> None:
         """Do one round; the name is what the scheduler's log shows. Nothing is raised: the next round tries again."""
         try:
             self.collect()
+            self.conclude()
+            self._thin_sometimes()
+        except LeakwatchError as error:
+            logger.warning("collecting: %s", error.message)
         except Exception:
             logger.exception("collecting failed; what was measured is recorded in the next round")
 
@@ -52,17 +63,27 @@ class Collector:
 
         Raises what the database raises; nothing that was measured is lost by that.
         """
-        measurement = self.meter.measure()
+        measurement = self._last = self.meter.measure()
         for failure in measurement.failures:
             logger.warning("not measured: %s", failure.message)
         self._waiting.extend((measured, note) for measured in measurement.processes)
         self._write_waiting()
         self._write(lambda cnx: self._record_lives(cnx, measurement))
-        self._thin_sometimes()
         return {
             "recorded": [measured.identity.name for measured in measurement.processes],
             "failures": [failure.as_json() for failure in measurement.failures],
         }
+
+    def conclude(self) -> None:
+        """Conclude from what is recorded, when it is time to, and have a worker replaced where that is due."""
+        now = time.monotonic()
+        if now < self._conclude_at:
+            return
+        self._conclude_at = now + min(CONCLUDE_EVERY_S, CONCLUDE_EVERY_ROUNDS * self.meter.interval_s)
+        processes = self._last.processes
+        found = self.findings.update(self._write, {each.identity.name: each.limit for each in processes})
+        past = self._write(lambda cnx: restarting.read_past(cnx, self.host, time.time()))
+        restarting.replace_if_due(self.directory, self.settings.rules, processes, found, past)
 
     def _write_waiting(self) -> None:
         """Record what waits, oldest first, a transaction each, so that a failure keeps only what is not recorded."""

@@ -39,10 +39,12 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A process and the samples of it that are not recorded yet, the oldest first."""
+    """A process and the samples of it that are not recorded yet, the oldest first; ``limit`` in bytes."""
 
     identity: Identity
     samples: tuple[Sample, ...]
+    state: str = "serving"
+    limit: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Meter:
         bridge = () if identity.key in self._measured else self._bridge(address)
         self._measured.add(identity.key)
         sample = self._sample(identity, answer)
-        return Measured(identity, (*bridge, sample))
+        return Measured(identity, (*bridge, sample), str(status.get("state")), status.get("limit"))
 
     def _counts(self, address: ProbeAddress) -> dict[str, Any]:
         """Return a sample with type counts, or without where they cannot be taken: too little memory for a copy."""
@@ -171,4 +173,6 @@ def _identity(status: Mapping[str, Any], counts: Mapping[str, Any]) -> Identity:
 def _told(address: ProbeAddress, error: Exception) -> LeakwatchError:
     if isinstance(error, LeakwatchError):
         return error
-    return LeakwatchError(f"{address.name} (pid {address.pid}) gave an answer that makes no sense: {error}", code="nonsense")
+    return LeakwatchError(
+        f"{address.name} (pid {address.pid}) gave an answer that makes no sense: {error}", code="nonsense"
+    )

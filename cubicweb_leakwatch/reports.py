@@ -71,8 +71,10 @@ def analyse_apart(path: str, *, limit: int) -> dict[str, Any]:
         report = json.loads(done.stdout)
     except ValueError:
         report = None
-    if done.returncode or not isinstance(report, dict):
-        raise LeakwatchError(f"the heap dump could not be analysed: {_last_line(done.stderr)}", code="analysis")
+    if not isinstance(report, dict) or (done.returncode and "error" not in report):
+        raise LeakwatchError(f"the heap dump could not be analysed: {last_line(done.stderr)}", code="analysis")
+    if "error" in report:
+        raise LeakwatchError(**report["error"])
     return report
 
 
@@ -83,7 +85,8 @@ def python_program() -> str:
     return str(Path(sys.prefix) / "bin" / "python3")
 
 
-def _last_line(stderr: bytes) -> str:
+def last_line(stderr: bytes) -> str:
+    """Return the last line that a program said before it failed."""
     lines = stderr.decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else "it ended without a word"
 

@@ -104,6 +104,16 @@ def test_a_failed_analysis_says_why(monkeypatch, done, said):
         reports.analyse_apart("/x.dump", limit=7)
 
 
+def test_what_the_analysis_refuses_is_told_as_it_said_it(monkeypatch):
+    """A dump that cannot be read keeps its sentence, its hint and its code."""
+    told = {"code": "bad-dump", "message": "the dump is truncated", "hint": "take another"}
+    done = subprocess.CompletedProcess([], 1, json.dumps({"error": told}).encode(), b"the dump is truncated")
+    monkeypatch.setattr(subprocess, "run", mock.Mock(return_value=done))
+    with pytest.raises(LeakwatchError) as caught:
+        reports.analyse_apart("/x.dump", limit=7)
+    assert caught.value.as_json() == told
+
+
 def test_an_analysis_that_hangs_is_ended(monkeypatch):
     """Past its time the analysis is killed and the operator told what to do instead."""
     monkeypatch.setattr(subprocess, "run", mock.Mock(side_effect=subprocess.TimeoutExpired("x", 1)))

@@ -1,0 +1,73 @@
+"""What was concluded last, for whoever shows it: pages and commands read it here, where no NumPy and no database is.
+
+Imports nothing of CubicWeb. The findings lie in the runtime directory, written by the looping task.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.reports import last_line, python_program, write_private
+from cubicweb_leakwatch.watch.finding import Culprit, Finding
+
+FILE = "findings.json"
+JUDGE_TIMEOUT_S = 120.0
+STALE_S = 3600.0
+"""Findings older than this are of another time: whoever wrote them has stopped."""
+
+
+def conclude_apart(samples: Sequence[Mapping[str, Any]], limits: Mapping[str, int | None]) -> list[dict[str, Any]]:
+    """Return a finding (as documented) for each process in ``samples``, worked out in a process of its own.
+
+    ``limits`` are bytes by process. Raises ``LeakwatchError`` when that fails.
+    """
+    question = json.dumps({"samples": list(samples), "limits": dict(limits)})
+    command = [python_program(), "-m", "cubicweb_leakwatch.judge"]
+    try:
+        done = subprocess.run(
+            command, input=question.encode(), capture_output=True, timeout=JUDGE_TIMEOUT_S, check=False
+        )
+        found = json.loads(done.stdout) if done.returncode == 0 else None
+    except subprocess.TimeoutExpired as error:
+        raise LeakwatchError(f"no conclusion within {JUDGE_TIMEOUT_S:g} s", code="judge-timeout") from error
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise LeakwatchError(f"no conclusion could be drawn: {last_line(done.stderr)}", code="judge")
+    return found
+
+
+def write_findings(directory: Path, findings: Sequence[Mapping[str, Any]]) -> None:
+    """Put the findings of all processes where pages and commands find them."""
+    write_private(directory / FILE, json.dumps({"t": time.time(), "findings": list(findings)}))
+
+
+def read_findings(directory: Path) -> list[dict[str, Any]]:
+    """Return the last findings, at most an hour old; an empty list where there are none."""
+    try:
+        document = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        fresh = time.time() - float(document["t"]) <= STALE_S
+        return list(document["findings"]) if fresh else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def finding_of(findings: Sequence[Mapping[str, Any]], process: str) -> Finding:
+    """Return what was concluded about a slot, as far as a line or a row shows it; else that there is no conclusion."""
+    for found in findings:
+        if found.get("process") == process:
+            return Finding(
+                process,
+                found["kind"],
+                rate_bytes_per_h=found.get("rate_bytes_per_h"),
+                seconds_to_limit=found.get("seconds_to_limit"),
+                confidence=found.get("confidence") or 0.0,
+                culprits=tuple(Culprit(**culprit) for culprit in found.get("culprits") or ()),
+                holder=found.get("holder"),
+                advice=found.get("advice") or "",
+            )
+    return Finding(process, "not-enough-data")

@@ -1,0 +1,135 @@
+"""Concluding from the recorded history, and recording what is concluded: findings open and close by themselves.
+
+Few points, evenly spread over a day, are enough for a conclusion, and they keep the task light.
+"""
+
+import datetime
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cubicweb_leakwatch import conclusions
+from cubicweb_leakwatch.records import NUMBERS, utc
+
+logger = logging.getLogger("leakwatch.findings")
+
+LOOK_BACK_S = 86400.0
+POINTS = 480
+"""Snapshots of one process that a conclusion rests on: a day at one every three minutes."""
+
+ROUNDS_TO_OPEN = 2
+ROUNDS_TO_CLOSE = 3
+"""Conclusions in a row before a finding opens or closes: one doubtful hour neither alarms nor reassures."""
+
+AT_ONCE = 200
+PLAIN = ("kind", "leak", "bytes_per_request", "confidence", "holder", "ceiling", "seconds_to_limit", "advice")
+RATES = ("rate_bytes_per_h", "rate_low", "rate_high")
+AS_JSON = ("culprits", "views", "evidence")
+
+Write = Callable[[Callable[[Any], Any]], Any]
+
+
+class Findings:
+    """The findings of one host's processes: kept in the database, and beside the probes for commands and pages."""
+
+    def __init__(self, host: str, directory: Path) -> None:
+        self.host = host
+        self.directory = directory
+        self._in_a_row: dict[tuple[str, bool], int] = {}
+
+    def update(self, write: Write, limits: Mapping[str, int | None]) -> list[dict[str, Any]]:
+        """Conclude anew about every process; return the findings. ``limits`` are bytes by slot.
+
+        Raises ``LeakwatchError`` when no conclusion can be drawn, and what the database raises.
+        """
+        samples = write(lambda cnx: spread_samples(cnx, self.host, time.time()))
+        found = conclusions.conclude_apart(samples, limits) if samples else []
+        write(lambda cnx: [self._record(cnx, finding) for finding in found])
+        conclusions.write_findings(self.directory, found)
+        return found
+
+    def _record(self, cnx: Any, finding: Mapping[str, Any]) -> None:
+        process, leak = finding["process"], bool(finding["leak"])
+        self._in_a_row[(process, leak)] = rounds = self._in_a_row.get((process, leak), 0) + 1
+        self._in_a_row.pop((process, not leak), None)
+        open_one = _open_finding(cnx, self.host, process)
+        if open_one is not None and leak:
+            cnx.entity_from_eid(open_one).cw_set(**fields(finding))
+        elif open_one is not None and rounds >= ROUNDS_TO_CLOSE:
+            cnx.entity_from_eid(open_one).cw_set(closed_at=utc(time.time()))
+            logger.info("finding closed process=%s", process)
+        elif open_one is None and leak and rounds >= ROUNDS_TO_OPEN:
+            _open(cnx, self.host, finding)
+            logger.warning("finding opened process=%s kind=%s advice=%s", process, finding["kind"], finding["advice"])
+
+
+def _open_finding(cnx: Any, host: str, process: str) -> int | None:
+    rows = cnx.execute(
+        "Any X WHERE X is LeakFinding, X host %(h)s, X process %(p)s, X closed_at NULL", {"h": host, "p": process}
+    ).rows
+    return rows[0][0] if rows else None
+
+
+def _open(cnx: Any, host: str, finding: Mapping[str, Any]) -> None:
+    rows = cnx.execute(
+        "Any P ORDERBY S DESC LIMIT 1 WHERE P is LeakwatchProcess, P host %(h)s, P name %(p)s, P started_at S",
+        {"h": host, "p": finding["process"]},
+    ).rows
+    cnx.create_entity(
+        "LeakFinding",
+        host=host,
+        process=finding["process"],
+        opened_at=utc(time.time()),
+        finding_of=rows[0][0] if rows else None,
+        **fields(finding),
+    )
+
+
+def fields(finding: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a finding (as documented) as the attributes of its entity."""
+    values = {name: finding.get(name) for name in (*PLAIN, *RATES)}
+    values.update({name: json.dumps(finding.get(name)) if finding.get(name) else None for name in AS_JSON})
+    since = finding.get("since")
+    values["since"] = datetime.datetime.fromisoformat(since) if since else None
+    return values
+
+
+def spread_samples(cnx: Any, host: str, now: float) -> list[dict[str, Any]]:
+    """Return samples of the last day of each slot of ``host`` that still has a process, evenly spread, oldest first."""
+    rows = cnx.execute(
+        "Any S, N ORDERBY T WHERE S snapshot_of P, P host %(h)s, P name N, S t T, S t >= %(since)s,"
+        " EXISTS(Q is LeakwatchProcess, Q name N, Q host %(h)s, Q ended_at NULL)",
+        {"h": host, "since": now - LOOK_BACK_S},
+    ).rows
+    by_name: dict[str, list[int]] = {}
+    for eid, name in rows:
+        by_name.setdefault(name, []).append(eid)
+    chosen = [eid for eids in by_name.values() for eid in every_nth(eids, POINTS)]
+    samples: list[dict[str, Any]] = []
+    for start in range(0, len(chosen), AT_ONCE):
+        samples.extend(_samples(cnx, chosen[start : start + AT_ONCE]))
+    return sorted(samples, key=lambda sample: sample["t"])
+
+
+def every_nth(items: Sequence[int], count: int) -> list[int]:
+    """Return about ``count`` of ``items``, evenly spread, the last among them."""
+    step = -(-len(items) // count) or 1
+    return list(items[::-1][::step][::-1])
+
+
+def _samples(cnx: Any, eids: Sequence[int]) -> list[dict[str, Any]]:
+    names = ("t", *NUMBERS, "types", "views")
+    wanted = ", ".join(f"S {name} C{index}" for index, name in enumerate(names))
+    columns = ", ".join(f"C{index}" for index in range(len(names)))
+    found = ", ".join(map(str, eids))
+    rows = cnx.execute(
+        f"Any N, I, {columns} WHERE S eid IN ({found}), S snapshot_of P, P name N, P pid I, {wanted}", build_descr=False
+    ).rows
+    samples = [dict(zip(("process", "pid", *names), row, strict=True)) for row in rows]
+    for sample in samples:
+        for name in ("types", "views"):
+            sample[name] = json.loads(sample[name]) if sample[name] else None
+    return [{name: value for name, value in sample.items() if value is not None} for sample in samples]

@@ -1,0 +1,34 @@
+"""``python -m cubicweb_leakwatch.judge``: draw conclusions from samples, in a process that ends afterwards.
+
+The methods need NumPy and SciPy, tens of megabytes that a scheduler or a web worker must not keep. Standard input is
+one JSON object: ``samples`` (as documented) and ``limits`` (bytes by process); standard output is a list of findings.
+"""
+
+import json
+import sys
+from typing import Any
+
+from cubicweb_leakwatch.errors import EXIT_DONE
+from cubicweb_leakwatch.probe.sample import Sample
+
+
+def judged(question: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a finding for each process that has samples."""
+    from cubicweb_leakwatch.watch.conclude import conclude
+
+    by_process: dict[str, list[Sample]] = {}
+    for data in question["samples"]:
+        sample = Sample.from_json(data)
+        by_process.setdefault(sample.process, []).append(sample)
+    limits = question.get("limits") or {}
+    return [conclude(samples, limit=limits.get(process)).as_json() for process, samples in sorted(by_process.items())]
+
+
+def main() -> int:
+    """Answer the question on standard input."""
+    json.dump(judged(json.load(sys.stdin)), sys.stdout, allow_nan=False)
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Asking the launcher to replace a worker when the policy says so: a leak is contained before it reaches the limit.
+
+The hard limit is the worker's own affair, checked each second; this is for what is predicted, and for a worker that
+cannot look after itself any more.
+"""
+
+import datetime
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cubicweb_leakwatch.conclusions import finding_of
+from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.measuring import Measured
+from cubicweb_leakwatch.serve.control import ask_launcher
+from cubicweb_leakwatch.watch.policy import Candidate, Decision, PastRestart, Rules, decide
+
+logger = logging.getLogger("leakwatch.restarting")
+
+PAST_S = 86400.0
+DONE = "done"
+
+
+def replace_if_due(
+    directory: Path,
+    rules: Rules,
+    processes: Sequence[Measured],
+    findings: Sequence[Mapping[str, Any]],
+    past: Sequence[PastRestart],
+) -> Decision | None:
+    """Decide, and ask the launcher; return the decision, ``None`` where no launcher runs or restarts are off."""
+    if rules.mode == "off":
+        return None
+    try:
+        moving = _moving(directory)
+        decision = decide(candidates(processes, findings, moving), rules, datetime.datetime.now().astimezone(), past)
+        if decision.process is not None:
+            ask_launcher(str(directory), "restart", process=decision.process, reason=decision.reason, by="policy")
+            logger.warning("replacement asked for process=%s reason=%s", decision.process, decision.reason)
+    except LeakwatchError as error:
+        if error.code != "no-launcher":
+            logger.warning("no replacement: %s", error.message)
+        return None
+    if decision.advised is not None and decision.process is None:
+        logger.warning("advice: %s", decision.reason)
+    return decision
+
+
+def _moving(directory: Path) -> set[str]:
+    """Return the slots that are being replaced now, as the launcher says."""
+    restarts = ask_launcher(str(directory), "restarts", after=None)["restarts"]
+    return {restart["process"] for restart in restarts if restart.get("stage") != DONE}
+
+
+def candidates(
+    processes: Iterable[Measured], findings: Sequence[Mapping[str, Any]], moving: Iterable[str]
+) -> list[Candidate]:
+    """Return what the policy needs to know of each web worker."""
+    taken = set(moving)
+    return [_candidate(measured, findings, taken) for measured in processes if measured.identity.role == "web"]
+
+
+def _candidate(measured: Measured, findings: Sequence[Mapping[str, Any]], moving: set[str]) -> Candidate:
+    name, sample = measured.identity.name, measured.samples[-1]
+    finding = finding_of(findings, name)
+    return Candidate(
+        name,
+        state="draining" if name in moving else measured.state,
+        rss=sample.uss if sample.uss is not None else sample.rss,
+        limit=measured.limit,
+        seconds_to_limit=finding.seconds_to_limit if finding.leak else None,
+    )
+
+
+def read_past(cnx: Any, host: str, now: float) -> list[PastRestart]:
+    """Return the restarts of the last day on ``host``."""
+    since = datetime.datetime.fromtimestamp(now - PAST_S, datetime.UTC)
+    rows = cnx.execute(
+        "Any N, T, O, B, A WHERE X is WorkerRestart, X host %(h)s, X process N, X requested_at T, X outcome O,"
+        " X rss_before B, X rss_after A, X requested_at >= %(since)s",
+        {"h": host, "since": since},
+    ).rows
+    return [PastRestart(name, t.timestamp(), outcome or "replaced", b, a) for name, t, outcome, b, a in rows]
