@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from cubicweb_leakwatch.errors import LeakwatchError
@@ -24,13 +25,13 @@ class Answers:
         self.fleet, self.journal = fleet, journal
         self.listening, self.started_at = listening, started_at
 
-    def __call__(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Return the data of the answer; raises LeakwatchError to refuse."""
+    def __call__(self, question: dict[str, Any]) -> str:
+        """Return the answer as JSON text; raises LeakwatchError to refuse."""
         kind = question.get("ask")
         if kind == "status":
-            return self.status()
+            return json.dumps(self.status())
         if kind == "restart":
-            return self.restart(question)
+            return json.dumps(self.restart(question))
         if kind == "restarts":
             return self.restarts(question)
         raise LeakwatchError("the launcher knows: status, restart, restarts", "", "bad-question")
@@ -57,8 +58,8 @@ class Answers:
         wishes = [self.fleet.replacements.ask(each, reason, by) for each in names]
         return {"requested": [{"id": wish.id, "process": wish.process} for wish in wishes]}
 
-    def restarts(self, question: dict[str, Any]) -> dict[str, Any]:
+    def restarts(self, question: dict[str, Any]) -> str:
         """List the restarts after an id: finished ones first, then those in progress."""
-        after = question.get("after")
-        finished = self.journal.after(str(after) if after else None)
-        return {"restarts": finished + [wish.as_json() for wish in self.fleet.replacements.in_progress()]}
+        finished = self.journal.after(str(question.get("after") or ""))
+        going_on = [json.dumps(wish.as_json()) for wish in self.fleet.replacements.in_progress()]
+        return '{"restarts":[' + ",".join(finished + going_on) + "]}"

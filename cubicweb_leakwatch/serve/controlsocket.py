@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    Answer = Callable[[dict[str, Any]], dict[str, Any]]
+    Answer = Callable[[dict[str, Any]], str]
 
 SOCKET = "launcher.sock"
 MAX_QUESTION = 65536
@@ -35,7 +35,7 @@ class Conversation:
 
 
 class ControlSocket:
-    """The socket and its conversations; ``answer`` maps a question to the data of its answer or raises."""
+    """The socket and its conversations; ``answer`` maps a question to the JSON text of its answer or raises."""
 
     def __init__(self, directory: str, answer: Answer) -> None:
         self.directory, self.answer = directory, answer
@@ -105,7 +105,7 @@ class ControlSocket:
         except ValueError:
             return _refusal("bad-question", "the question is not a JSON object on one line")
         try:
-            return _line(self.answer(question))
+            return self.answer(question).encode() + b"\n"
         except LeakwatchError as error:
             return _line({"error": error.as_json()})
 

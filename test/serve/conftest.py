@@ -180,7 +180,8 @@ WORKER = """
 import logging, os, sys, time
 logging.basicConfig(level=logging.INFO)
 from cubicweb_leakwatch.probe.process import this_process
-from cubicweb_leakwatch.serve.worker import serve
+from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.serve.worker import refuse, serve
 HOARD = []
 def app(environ, start_response):
     path = environ["PATH_INFO"]
@@ -201,7 +202,10 @@ def ready_check():
         if how == "hangs":
             time.sleep(600)
         sys.exit(3)
-serve(app, state=this_process(), ready_check=ready_check)
+try:
+    serve(app, state=this_process(), ready_check=ready_check)
+except LeakwatchError as error:
+    sys.exit(refuse(error))
 """
 
 
