@@ -20,13 +20,11 @@ COUNT_TIMEOUT_S = 60.0
 Analyse = Callable[..., dict[str, Any]]
 """Called with the path of a dump and ``limit``; returns an item of ``leak-gc``."""
 
-Judge = Callable[[str, list[Sample], int | None], Finding]
-"""Called with a process's name, its samples and its memory limit; returns what follows from them."""
+Judge = Callable[[ProbeAddress, int | None], Finding]
+"""Called with a process and its memory limit in bytes; returns what is to be thought of it."""
 
 FEWEST_SAMPLES = 12
 """Below two minutes of samples nothing can be concluded, and NumPy need not be loaded to say so."""
-
-_UNJUDGED = {"verdict": None, "leak": None, "rate_bytes_per_h": None, "seconds_to_limit": None}
 
 
 @dataclass
@@ -40,18 +38,15 @@ class Look:
 def status(directory: Path, process: str | None = None, *, judge: Judge | None = None) -> tuple[dict[str, Any], Look]:
     """Return the data of ``leak-status`` and what went wrong; ``process`` is a slot or a pid, ``None`` means all.
 
-    ``judge`` concludes from the samples that each probe keeps, an hour of them; without one nothing is concluded,
-    and the verdicts are ``None``.
+    ``judge`` says what is to be thought of a process; by default, what the looping task concluded last.
     Raises ``ConfigurationError`` when no process answers to that name, ``ProbeError`` when none answers at all.
     """
+    judge = judge or recorded_judge(directory)
     findings: list[Finding] = []
 
     def row(address: ProbeAddress) -> dict[str, Any]:
         values = dict(ask(address, "status"))
-        if judge is None:
-            return {**values, **_UNJUDGED}
-        samples = [Sample.from_json(data) for data in ask(address, "ring")]
-        finding = judge(address.name, samples, values.get("limit"))
+        finding = judge(address, values.get("limit"))
         findings.append(finding)
         return {
             **values,
@@ -62,13 +57,22 @@ def status(directory: Path, process: str | None = None, *, judge: Judge | None =
         }
 
     look = _each(choose(directory, process), row)
-    return {"verdict": verdict(findings) if judge else None, "processes": look.items}, look
+    return {"verdict": verdict(findings), "processes": look.items}, look
 
 
-def judge_here(process: str, samples: list[Sample], limit: int | None) -> Finding:
-    """Conclude in this very process, which loads NumPy for it: for a command, never for a web worker."""
+def recorded_judge(directory: Path) -> Judge:
+    """Return a judge that knows what the looping task concluded last; it costs nothing."""
+    from cubicweb_leakwatch.conclusions import finding_of, read_findings
+
+    findings = read_findings(directory)
+    return lambda address, _limit: finding_of(findings, address.name)
+
+
+def judge_here(address: ProbeAddress, limit: int | None) -> Finding:
+    """Conclude from the hour of samples that the process keeps; it loads NumPy, so it is for a command alone."""
+    samples = [Sample.from_json(data) for data in ask(address, "ring")]
     if len(samples) < FEWEST_SAMPLES:
-        return Finding(process, "not-enough-data")
+        return Finding(address.name, "not-enough-data")
     from cubicweb_leakwatch.watch.conclude import conclude
 
     return conclude(samples, limit=limit)
@@ -148,7 +152,7 @@ def verdict(findings: Sequence[Finding]) -> str:
     grows = [f for f in findings if f.kind in ("warming-up", "fragmentation", "plateau")]
     if grows:
         return f"no leak seen; {', '.join(f'{f.process}: {f.kind}' for f in grows)}"
-    return "no leak seen in the last hour"
+    return "no leak seen"
 
 
 __all__ = ["Look", "ProbeError", "gc_counts", "gc_reports", "judge_here", "status", "taken_dump", "verdict"]

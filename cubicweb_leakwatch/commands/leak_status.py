@@ -4,6 +4,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch import live
@@ -14,6 +15,8 @@ from cubicweb_leakwatch.commands.table import Cell, Column, render, words
 from cubicweb_leakwatch.commands.terminal import Screen, say
 from cubicweb_leakwatch.errors import EXIT_DONE, LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
+from cubicweb_leakwatch.probe.client import ProbeAddress
+from cubicweb_leakwatch.watch.finding import Finding
 from cubicweb_leakwatch.watch.units import MIB, format_duration
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
@@ -67,7 +70,7 @@ class LeakStatus(Command):
         """Return the verdict and a row a process."""
         instance = self.instance(asked)
         with explained(instance):
-            data, look = live.status(instance.runtime_dir, asked.process, judge=live.judge_here)
+            data, look = live.status(instance.runtime_dir, asked.process, judge=_judge(instance.runtime_dir))
         self.warnings = [failure.message for failure in look.failures]
         return data
 
@@ -123,6 +126,17 @@ class LeakStatus(Command):
             for line in lines:
                 say(line)
         sys.stdout.flush()
+
+
+def _judge(directory: Path) -> live.Judge:
+    """Return what the looping task concluded; where none runs, conclude here from what the processes keep."""
+    recorded = live.recorded_judge(directory)
+
+    def judge_it(address: ProbeAddress, limit: int | None) -> Finding:
+        finding = recorded(address, limit)
+        return live.judge_here(address, limit) if finding.kind == "not-enough-data" else finding
+
+    return judge_it
 
 
 def judge(data: dict[str, Any]) -> int:
