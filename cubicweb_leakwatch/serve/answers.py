@@ -55,7 +55,8 @@ class Answers:
         names = list(self.fleet.slots) if name is None else [str(name)]
         reason = str(question.get("reason") or "by hand")[:MAX_REASON]
         by = str(question.get("by") or "control socket")[:MAX_REASON]
-        wishes = [self.fleet.replacements.ask(each, reason, by) for each in names]
+        broken = question.get("broken") is True
+        wishes = [self.fleet.replacements.ask(each, reason, by, broken=broken) for each in names]
         return {"requested": [{"id": wish.id, "process": wish.process} for wish in wishes]}
 
     def restarts(self, question: dict[str, Any]) -> str:

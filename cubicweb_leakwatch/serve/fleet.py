@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     class Hands(Protocol):
         """What the fleet needs done; the launcher does it, tests pretend."""
 
-        def start(self, name: str, role: str, generation: int) -> int:
-            """Start a child, return its pid."""
+        def start(self, name: str, role: str, generation: int, broken: bool) -> int:
+            """Start a child, told to fail if ``broken``; return its pid."""
 
         def signal(self, pid: int, number: int) -> None:
             """Send a signal to a child."""
@@ -161,11 +161,11 @@ class Fleet:
 
     # Means ------------------------------------------------------------------------------------------------------------
 
-    def start_in(self, slot: Slot, now: float, *, successor: bool = False) -> Worker:
+    def start_in(self, slot: Slot, now: float, *, successor: bool = False, broken: bool = False) -> Worker:
         """Start the next generation of a slot."""
         slot.generation += 1
         slot.retry_at = None
-        pid = self.hands.start(slot.name, slot.role, slot.generation)
+        pid = self.hands.start(slot.name, slot.role, slot.generation, broken)
         worker = Worker(slot.name, slot.role, slot.generation, pid, self.hands.wall())
         worker.since = now
         worker.deadline = now + self.spec.timing.ready_timeout_s

@@ -176,11 +176,14 @@ class Launcher:
 
     # The hands of the fleet -------------------------------------------------------------------------------------------
 
-    def start(self, name: str, role: str, generation: int) -> int:
+    def start(self, name: str, role: str, generation: int, broken: bool) -> int:
         """Start a child of a slot."""
         kind = self.spec.scheduler if role == SCHEDULER and self.spec.scheduler is not None else self.spec.web
         listeners = [] if role == SCHEDULER else [listener.fileno() for listener in self.listeners]
-        pid = spawn(kind, self._environment_of(name, generation), listeners)
+        environment = self._environment_of(name, generation)
+        if broken:
+            environment["LEAKWATCH_DRILL"] = "broken"
+        pid = spawn(kind, environment, listeners)
         calm_boot(pid)
         return pid
 

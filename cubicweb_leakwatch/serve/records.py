@@ -60,6 +60,7 @@ class Restart:
         self.stage = QUEUED
         self.not_before = 0.0
         self.again = False
+        self.broken = False
         self.ready_at: float | None = None
         self.drained_at: float | None = None
         self.exited_at: float | None = None

@@ -44,10 +44,11 @@ class Replacements:
 
     # Wishes -----------------------------------------------------------------------------------------------------------
 
-    def ask(self, name: str, reason: str, by: str, *, again: bool = False) -> Restart:
+    def ask(self, name: str, reason: str, by: str, *, again: bool = False, broken: bool = False) -> Restart:
         """Queue the replacement of a process; a wish already there is returned instead of a second one.
 
         ``again``: try anew, later, when the successor fails (a worker over its limit stays over it).
+        ``broken``: the successor is told to fail, for a drill.
         Raises ConfigurationError for a process that does not exist, LeakwatchError while stopping.
         """
         if self.fleet.stopping:
@@ -62,7 +63,7 @@ class Replacements:
                     waiting.not_before = 0.0
                 return waiting
         restart = self._new(name, reason, by)
-        restart.again = again
+        restart.again, restart.broken = again, broken
         self.queue.append(restart)
         self.fleet.hands.note("restart-wanted", process=name, id=restart.id, by=by, reason=reason)
         return restart
@@ -211,7 +212,7 @@ class Replacements:
             self._retire(restart, old, now)
             return
         restart.stage = STARTING
-        restart.new_pid = self.fleet.start_in(slot, now, successor=True).pid
+        restart.new_pid = self.fleet.start_in(slot, now, successor=True, broken=restart.broken).pid
         self._announce(old, signal.SIGUSR1)
 
     def _lack_of_room(self, slot: Slot, old: Worker) -> str | None:

@@ -50,6 +50,8 @@ def serve(
         raise ConfigurationError("no socket was handed down (LISTEN_FDS)", "start workers by the launcher")
     server = DrainingServer(app, sockets, threads=threads, times=drain_times(os.environ), settings=settings)
     worker = Worker(server, state, os.environ.get("NOTIFY_SOCKET"))
+    if os.environ.get("LEAKWATCH_DRILL") == "broken":
+        raise LeakwatchError("this successor was told to fail, for a drill")
     ready_check()
     worker.guard(guard_limits(os.environ), probe)
     # Not before: until now SIGTERM simply ends the process, which has promised nobody an answer.

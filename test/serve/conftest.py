@@ -50,13 +50,14 @@ class PretendedHands:
 
     def __init__(self):
         self.pids = iter(range(1000, 100000))
-        self.started, self.signals, self.records, self.notes = [], [], [], []
+        self.started, self.signals, self.records, self.notes, self.broken = [], [], [], [], []
         self.bytes_free, self.bytes_used = None, 100
 
-    def start(self, name, role, generation):
+    def start(self, name, role, generation, broken):
         """Remember the start and give it a pid."""
         pid = next(self.pids)
         self.started.append((name, generation, pid))
+        self.broken.append(broken)
         return pid
 
     def signal(self, pid, number):
