@@ -28,6 +28,12 @@ class Desk:
         self.books = Books()
         self.announcing = False
         self.channels: set[DrainChannel] = set()
+        self.running: set[_Drains] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests not answered in full, and those that still run though their client has left."""
+        return self.books.in_flight + sum(not task.channel.connected for task in list(self.running))
 
 
 class DrainRequest(HTTPRequestParser):  # type: ignore[misc]
@@ -56,6 +62,7 @@ class _Drains:
 
     def service(self) -> None:
         """Run the task; a response that failed before its head is not one, an error task follows it."""
+        self.channel.desk.running.add(self)
         try:
             super().service()  # type: ignore[misc]
         except ClientDisconnected:
@@ -64,7 +71,10 @@ class _Drains:
             if self.wrote_header:
                 self.channel.response_made(self.request)
             raise
-        self.channel.response_made(self.request)
+        else:
+            self.channel.response_made(self.request)
+        finally:
+            self.channel.desk.running.discard(self)
 
     def build_response_header(self) -> bytes:
         """Say ``Connection: close`` as if the client had asked for it: waitress then does HTTP/1.0 and 1.1 right."""

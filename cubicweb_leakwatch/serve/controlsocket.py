@@ -37,9 +37,13 @@ class Conversation:
 class ControlSocket:
     """The socket and its conversations; ``answer`` maps a question to the JSON text of its answer or raises."""
 
-    def __init__(self, directory: str, answer: Answer) -> None:
+    def __init__(self, directory: str, answer: Answer, inherited_fd: int | None = None) -> None:
         self.directory, self.answer = directory, answer
-        self.listener = _listen(directory)
+        if inherited_fd is None:
+            self.listener = _listen(directory)
+        else:
+            self.listener = socket.socket(fileno=inherited_fd)
+            os.set_inheritable(inherited_fd, False)
         self.conversations: dict[int, Conversation] = {}
 
     def fileno(self) -> int:

@@ -92,11 +92,6 @@ class DrainingServer:
         with contextlib.suppress(OSError):  # SIGTERM once more, when the loop has ended
             self._servers[0].pull_trigger()
 
-    @property
-    def in_flight(self) -> int:
-        """Requests accepted and not answered in full, or whose thread still runs though the client has left."""
-        return max(self.desk.books.in_flight, self._busy_threads())
-
     def balance(self) -> Balance:
         """Return the balance sheet so far."""
         return self.desk.books.balance()
@@ -126,7 +121,7 @@ class DrainingServer:
         for server in self._servers:
             self._accept_waiting(server)
             wasyncore.dispatcher.close(server)
-        self.in_flight_at_drain = self.in_flight
+        self.in_flight_at_drain = self.desk.in_flight
         LOG.info("event=drain in_flight=%d connections=%d", self.in_flight_at_drain, len(self.desk.channels))
         for callback in self.on_drain:
             callback()

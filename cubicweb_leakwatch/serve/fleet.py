@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
+from cubicweb_leakwatch.errors import EXIT_CONFIGURATION, EXIT_FAILED
 from cubicweb_leakwatch.serve.records import (
     DRAINING,
     SCHEDULER,
@@ -226,20 +227,20 @@ class Fleet:
         if slot.successor is not None:
             self.replacements.old_died(slot, worker, cause, now)
         elif worker.state == STARTING:
-            self._start_failed(slot, status, cause, now)
+            code = EXIT_CONFIGURATION if worker.refused else os.waitstatus_to_exitcode(status)
+            self._start_failed(slot, code, cause, now)
         else:
             self._died(slot, worker, cause, now)
 
-    def _start_failed(self, slot: Slot, status: int, cause: str, now: float) -> None:
+    def _start_failed(self, slot: Slot, code: int, cause: str, now: float) -> None:
         slot.retry_at = self.back_off(slot, now)
         self.replacements.start_failed(slot.name, cause)
         text = f"{slot.name} ended before it was ready: {cause}"
         self.flag(slot.name, f"{text}; started again with growing pauses")
         if slot.role == WEB and not self.ever_ready:
             self._first_failures += 1
-            code = os.waitstatus_to_exitcode(status)
-            if code == 4 or self._first_failures >= FIRST_BOOT_TRIES:
-                self.failed = (text, 4 if code == 4 else 1)
+            if code == EXIT_CONFIGURATION or self._first_failures >= FIRST_BOOT_TRIES:
+                self.failed = (text, EXIT_CONFIGURATION if code == EXIT_CONFIGURATION else EXIT_FAILED)
 
     def _died(self, slot: Slot, worker: Worker, cause: str, now: float) -> None:
         """Replace at once a worker that died by itself, unless it keeps dying."""

@@ -14,58 +14,86 @@ import sys
 import time
 
 from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_FAILED, LeakwatchError
-from cubicweb_leakwatch.serve import procfs
 from cubicweb_leakwatch.serve.answers import Answers
-from cubicweb_leakwatch.serve.children import calm_boot, end_calm_boot, reap, spawn
+from cubicweb_leakwatch.serve.children import reap
 from cubicweb_leakwatch.serve.controlsocket import ControlSocket
-from cubicweb_leakwatch.serve.fleet import Fleet
+from cubicweb_leakwatch.serve.fleet import Fleet, cause_of
+from cubicweb_leakwatch.serve.handover import CHECK, dump_fleet, exec_program, is_quiet, restore_fleet, try_program
+from cubicweb_leakwatch.serve.hands import ProcessHands, kind_of
 from cubicweb_leakwatch.serve.journal import Journal
 from cubicweb_leakwatch.serve.logline import log
 from cubicweb_leakwatch.serve.manager import Manager
-from cubicweb_leakwatch.serve.records import DRAINING, SCHEDULER, SERVING, STOPPING, Restart, Worker
+from cubicweb_leakwatch.serve.minder import Minder
+from cubicweb_leakwatch.serve.records import DRAINING, SERVING, STARTING, STOPPING, Worker
 from cubicweb_leakwatch.serve.runtime import Runtime
 from cubicweb_leakwatch.serve.sdnotify import NotifyReceiver
 from cubicweb_leakwatch.serve.signals import SignalQueue, signal_name
-from cubicweb_leakwatch.serve.sockets import adopt_listeners, close_listeners, describe, forget_path, open_listeners
+from cubicweb_leakwatch.serve.sockets import (
+    adopt_listeners,
+    close_listeners,
+    describe,
+    forget_path,
+    inherited,
+    open_listeners,
+)
 from cubicweb_leakwatch.serve.spec import LaunchSpec, read_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    import _socket as socket
+    from typing import Any, NoReturn
 
 # The longest sleep: SIGUSR1 is collected, not delivered, and the watched memory of strangers is read this often.
 LONGEST_WAIT_S = 1.0
 LONGEST_EXTENSION_S = 120.0
+# How long the workers of a launcher that was killed may take to let go of its sockets.
+PATIENCE_AFTER_CRASH_S = 2.0
 
 
 class Launcher:
-    """The loop and the hands of the :class:`Fleet`."""
+    """The loop: hears signals, children and the control socket, and tells the :class:`Fleet`."""
 
-    def __init__(self, spec: LaunchSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: LaunchSpec, state: dict[str, Any] | None = None) -> None:
+        """``state`` is what the launcher before us, in this very process, handed over."""
+        self.spec, kept = spec, state or {}
         self.environment = dict(os.environ)
         self.manager = Manager(self.environment)
-        self.runtime = Runtime(spec.runtime_dir, spec.instance)
-        self.listeners = adopt_listeners(self.environment)
-        self.adopted = bool(self.listeners)
-        if not self.adopted:
-            self.listeners = open_listeners(spec.bind, socket_mode=spec.socket_mode)
+        self.runtime = Runtime(spec.runtime_dir, spec.instance, kept.get("lock_fd"))
+        self.adopted, self.listeners = self._listeners(kept)
         self.listening = [describe(listener) for listener in self.listeners]
         self.signals = SignalQueue()
-        self.notices = NotifyReceiver()
+        self.notices = NotifyReceiver(kept.get("notices_fd"), kept.get("notices", ""))
         self.journal = Journal(spec.runtime_dir)
-        self.fleet = Fleet(spec, self)
-        answers = Answers(self.fleet, self.journal, self.listening, self.wall())
-        self.control = ControlSocket(spec.runtime_dir, answers)
-        self.told_ready = False
+        hands = ProcessHands(spec, self.environment, self.listeners, self.notices.address, self.journal)
+        self.fleet = Fleet(spec, hands)
+        self.minder = Minder(spec.limits, self.fleet.replacements.wanted_by)
+        self.started_at: float = kept.get("started_at", time.time())
+        answers = Answers(self.fleet, self.journal, self.listening, self.started_at)
+        self.control = ControlSocket(spec.runtime_dir, answers, kept.get("control_fd"))
+        self.told_ready = bool(kept.get("told_ready"))
+        self.handing_over = False
+        self.trial: int | None = None
+        if state is not None:
+            restore_fleet(self.fleet, state["fleet"])
+
+    def _listeners(self, kept: dict[str, Any]) -> tuple[bool, list[socket.socket]]:
+        """Return whether the sockets belong to a service manager, and the sockets."""
+        if kept:
+            return bool(kept["adopted"]), inherited(kept["listener_fds"])
+        adopted = adopt_listeners(self.environment)
+        if adopted:
+            return True, adopted
+        patience_s = PATIENCE_AFTER_CRASH_S if self.runtime.unclean else 0.0
+        return False, open_listeners(self.spec.bind, socket_mode=self.spec.socket_mode, patience_s=patience_s)
 
     # The loop ---------------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
         """Serve until stopped; return the exit code."""
         self.signals.install()
-        log("launcher-started", pid=os.getpid(), instance=self.spec.instance, listening=",".join(self.listening))
-        self.fleet.start(time.monotonic())
+        if not self.fleet.slots:
+            log("launcher-started", pid=os.getpid(), instance=self.spec.instance, listening=",".join(self.listening))
+            self.fleet.start(time.monotonic())
         while self.fleet.workers or not (self.fleet.stopping or self.fleet.failed):
             self.step()
         return self._end()
@@ -82,9 +110,14 @@ class Launcher:
         for pid, status in reap():
             # What a child said before it died is still in the socket, and must be read before the death is judged.
             self._take_notices(now)
+            if pid == self.trial:
+                self._on_trial(status)
             self.fleet.ended(pid, status, now)
         self.control.expire(now)
+        self.minder.look(self._unguarded(), now)
         self.fleet.tick(now)
+        if self.handing_over and is_quiet(self.fleet):
+            self._hand_over()
         if self.fleet.failed and not self.fleet.stopping:
             self._stop(now)
         self._tell_manager(now)
@@ -127,6 +160,8 @@ class Launcher:
             self.fleet.change_workers(self.fleet.workers_wanted + 1, now)
         elif number == signal.SIGTTOU:
             self.fleet.change_workers(self.fleet.workers_wanted - 1, now)
+        elif number == signal.SIGUSR2 and self.trial is None and not self.fleet.stopping:
+            self.trial = try_program()
 
     def _take_notices(self, now: float) -> None:
         while (notice := self.notices.receive()) is not None:
@@ -141,7 +176,7 @@ class Launcher:
         if "LEAKWATCH_REFUSED" in values:
             worker.why = values["LEAKWATCH_REFUSED"]
         if values.get("READY") == "1":
-            self.fleet.became_ready(worker.pid, now)
+            self._on_ready(worker, now)
         if "LEAKWATCH_WANT" in values:
             self.fleet.replacements.wanted_by(worker.pid, values["LEAKWATCH_WANT"][:500])
         if "LEAKWATCH_DRAIN" in values:
@@ -151,6 +186,18 @@ class Launcher:
         if values.get("EXTEND_TIMEOUT_USEC", "").isdigit() and worker.deadline is not None:
             wished = now + int(values["EXTEND_TIMEOUT_USEC"]) / 1e6
             worker.deadline = max(worker.deadline, min(wished, now + LONGEST_EXTENSION_S))
+
+    def _on_ready(self, worker: Worker, now: float) -> None:
+        refusal = None if kind_of(self.spec, worker.role).guards_itself else self.minder.refusal(worker.pid)
+        if refusal is None:
+            self.fleet.became_ready(worker.pid, now)
+        elif worker.state == STARTING:
+            worker.why, worker.refused = refusal, True
+            self.fleet.hands.signal(worker.pid, signal.SIGKILL)
+
+    def _unguarded(self) -> list[Worker]:
+        workers = self.fleet.workers.values()
+        return [each for each in workers if each.state == SERVING and not kind_of(self.spec, each.role).guards_itself]
 
     def _on_drain_report(self, worker: Worker, text: str) -> None:
         try:
@@ -174,64 +221,35 @@ class Launcher:
             close_listeners(self.listeners)
         self.fleet.stop(now, quick=quick)
 
-    # The hands of the fleet -------------------------------------------------------------------------------------------
+    # Handover -------------------------------------------------------------------------------------------------------
 
-    def start(self, name: str, role: str, generation: int, broken: bool) -> int:
-        """Start a child of a slot."""
-        kind = self.spec.scheduler if role == SCHEDULER and self.spec.scheduler is not None else self.spec.web
-        listeners = [] if role == SCHEDULER else [listener.fileno() for listener in self.listeners]
-        environment = self._environment_of(name, generation)
-        if broken:
-            environment["LEAKWATCH_DRILL"] = "broken"
-        pid = spawn(kind, environment, listeners)
-        calm_boot(pid)
-        return pid
+    def _on_trial(self, status: int) -> None:
+        """The new program was tried in a child: take its place in turn, or go on as we are."""
+        self.trial = None
+        if status == 0:
+            self.handing_over = True
+        else:
+            log("handover-refused", why=f"the new launcher cannot be imported: {cause_of(status)}")
 
-    def signal(self, pid: int, number: int) -> None:
-        """Send a signal to a child that has not been reaped, so that its pid cannot be another's."""
-        os.kill(pid, number)
-
-    def ready(self, worker: Worker) -> None:
-        """Let a booted child compete for the processor like any other."""
-        end_calm_boot(worker.pid)
-
-    def record(self, restart: Restart) -> None:
-        """Log and keep a finished restart."""
-        record = restart.as_json()
-        shown = ("process", "id", "outcome", "reason", "detail", "accepted", "answered", "client_left", "abandoned")
-        log("restart", **{name: record[name] for name in shown})
-        self.journal.add(record)
-
-    def note(self, event: str, **fields: object) -> None:
-        """Write a line to the log."""
-        log(event, **fields)
-
-    def rss(self, pid: int | None) -> int | None:
-        """Return the resident bytes of a process."""
-        return procfs.rss_of(pid)
-
-    def room(self) -> int | None:
-        """Return the bytes that the host and the cgroup can still give."""
-        return procfs.available_bytes()
-
-    def wall(self) -> float:
-        """Return Unix time."""
-        return time.time()
-
-    def _environment_of(self, name: str, generation: int) -> dict[str, str]:
-        spec = self.spec
-        own = {
-            "LEAKWATCH_PROCESS": name,
-            "LEAKWATCH_GENERATION": str(generation),
-            "LEAKWATCH_RUNTIME_DIR": spec.runtime_dir,
-            "LEAKWATCH_MEMORY_LIMIT": str(spec.limits.memory_bytes),
-            "LEAKWATCH_MAX_REQUESTS": str(spec.limits.max_requests),
-            "LEAKWATCH_MAX_AGE": str(spec.limits.max_age_s),
-            "LEAKWATCH_DRAIN_TIMEOUT": str(spec.timing.drain_timeout_s),
-            "LEAKWATCH_THREADS": str(spec.threads),
-            "NOTIFY_SOCKET": self.notices.address,
+    def _hand_over(self) -> None:
+        self.handing_over = False
+        state = {
+            "adopted": self.adopted,
+            "control_fd": self.control.fileno(),
+            "fleet": dump_fleet(self.fleet),
+            "listener_fds": [listener.fileno() for listener in self.listeners],
+            "lock_fd": self.runtime.lock_fd,
+            "notices": self.notices.address,
+            "notices_fd": self.notices.fileno(),
+            "started_at": self.started_at,
+            "told_ready": self.told_ready,
         }
-        return {**self.environment, **spec.environment, **own}
+        log("handover", pid=os.getpid())
+        self.manager.restore(os.environ)
+        kept = [self.control.fileno(), self.runtime.lock_fd, self.notices.fileno()]
+        kept += [listener.fileno() for listener in self.listeners]
+        exec_program(json.dumps({"spec": self.spec.fields(), "state": state}), kept)
+        log("handover-failed", pid=os.getpid())
 
     # Upward and out ---------------------------------------------------------------------------------------------------
 
@@ -263,10 +281,12 @@ def complain(message: str, hint: str = "") -> None:
 
 def main() -> NoReturn:
     """Run the launcher of the specification in the descriptor named by the second argument."""
+    if sys.argv[2] == CHECK:
+        sys.exit(EXIT_DONE)
     try:
         with open(int(sys.argv[2])) as given:  # noqa: PTH123
-            spec = read_spec(given.read())
-        code = Launcher(spec).run()
+            document = json.load(given)
+        code = Launcher(read_spec(document["spec"]), document["state"]).run()
     except LeakwatchError as error:
         complain(error.message, error.hint)
         code = error.exit_code

@@ -29,6 +29,7 @@ class Worker:
         self.rss_ready: int | None = None
         self.killed = False
         self.ended = False
+        self.refused = False
         self.why = ""
 
     def row(self) -> dict[str, Any]:

@@ -39,8 +39,8 @@ class Replacements:
         self.queue: deque[Restart] = deque()
         self.active: Restart | None = None
         self._deaths: dict[str, Restart] = {}
-        self._origin = f"{int(fleet.hands.wall() * 1000)}"
-        self._count = 0
+        self.origin = f"{int(fleet.hands.wall() * 1000)}"
+        self.count = 0
 
     # Wishes -----------------------------------------------------------------------------------------------------------
 
@@ -246,5 +246,5 @@ class Replacements:
         self.fleet.hands.record(restart)
 
     def _new(self, name: str, reason: str, by: str) -> Restart:
-        self._count += 1
-        return Restart(f"{self._origin}-{self._count:06d}", name, reason, by, self.fleet.hands.wall())
+        self.count += 1
+        return Restart(f"{self.origin}-{self.count:06d}", name, reason, by, self.fleet.hands.wall())

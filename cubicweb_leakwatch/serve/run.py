@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -24,7 +25,8 @@ def run_launcher(spec: LaunchSpec) -> NoReturn:
 def launcher_command(spec: LaunchSpec) -> list[str]:
     """Return the argument list of the launcher; the specification travels in an anonymous file it inherits."""
     parent = str(Path(__file__).resolve().parents[2])
-    return [sys.executable, "-I", "-S", "-c", START, parent, str(pass_on(spec.as_text())), f"leakwatch:{spec.instance}"]
+    given = pass_on(json.dumps({"spec": spec.fields(), "state": None}))
+    return [sys.executable, "-I", "-S", "-c", START, parent, str(given), f"leakwatch:{spec.instance}"]
 
 
 def pass_on(text: str) -> int:

@@ -17,8 +17,14 @@ class Runtime:
     Raises ConfigurationError when the directory cannot be used, LeakwatchError when another launcher holds the lock.
     """
 
-    def __init__(self, directory: str, instance: str) -> None:
+    def __init__(self, directory: str, instance: str, inherited_fd: int | None = None) -> None:
         self.directory = directory
+        # Whether the launcher before us ended without a word: its workers may still be letting go of the sockets.
+        self.unclean = False
+        if inherited_fd is not None:
+            self.lock_fd = inherited_fd
+            os.set_inheritable(inherited_fd, False)
+            return
         _make_private(directory)
         try:
             self.lock_fd = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -34,6 +40,7 @@ class Runtime:
                 "stop it first, or replace its workers by: cubicweb-ctl leak-restart <instance> --all",
                 "already-running",
             ) from None
+        self.unclean = os.fstat(self.lock_fd).st_size > 0
         os.ftruncate(self.lock_fd, 0)
         os.write(self.lock_fd, f"{os.getpid()}\n".encode())
 

@@ -44,6 +44,7 @@ class NotifyReceiver:
         else:
             self.address = address
             self.socket = socket.socket(fileno=inherited_fd)
+            os.set_inheritable(inherited_fd, False)
         # Without it anybody could claim that a worker is ready: the kernel itself states who sent a datagram.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.socket.setblocking(False)

@@ -28,7 +28,8 @@ class SignalQueue:
         signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         for name in HANDLED:
             signal.signal(getattr(signal, name), self._queue)
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        # After a handover all are still blocked: from here on the queue takes them.
+        signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR1])
 
     def take(self) -> list[int]:
         """Return the queued signal numbers, oldest first, and empty the queue."""

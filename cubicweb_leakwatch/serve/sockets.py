@@ -11,6 +11,7 @@ import _socket as socket
 import errno
 import os
 import stat
+import time
 
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 
@@ -19,19 +20,31 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 BACKLOG = 1024
+IN_USE = "address-in-use"
 FIRST_LISTEN_FD = 3
 
 
-def open_listeners(bind: tuple[str, ...], *, socket_mode: int = 0o660) -> list[socket.socket]:
-    """Bind every address; all or none. Raises ConfigurationError (bad address) or LeakwatchError (in use, refused)."""
+def open_listeners(bind: tuple[str, ...], *, socket_mode: int = 0o660, patience_s: float = 0.0) -> list[socket.socket]:
+    """Bind every address; all or none. Raises ConfigurationError (bad address) or LeakwatchError (in use, refused).
+
+    ``patience_s``: for how long an address may still be in use before that is an error.
+    """
     opened: list[socket.socket] = []
+    until = time.monotonic() + patience_s
     try:
         for address in bind:
-            opened.append(_open(address, socket_mode))
+            opened.append(_open_patiently(address, socket_mode, until))
     except LeakwatchError:
         close_listeners(opened)
         raise
     return opened
+
+
+def inherited(fds: list[int]) -> list[socket.socket]:
+    """Take sockets over by their descriptors, which our children shall not inherit at random."""
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return [socket.socket(fileno=fd) for fd in fds]
 
 
 def adopt_listeners(environment: MutableMapping[str, str]) -> list[socket.socket]:
@@ -40,11 +53,7 @@ def adopt_listeners(environment: MutableMapping[str, str]) -> list[socket.socket
     environment.pop("LISTEN_FDNAMES", None)
     if not count.isdigit() or (for_pid and for_pid != str(os.getpid())):
         return []
-    adopted = []
-    for fd in range(FIRST_LISTEN_FD, FIRST_LISTEN_FD + int(count)):
-        os.set_inheritable(fd, False)
-        adopted.append(socket.socket(fileno=fd))
-    return adopted
+    return inherited(list(range(FIRST_LISTEN_FD, FIRST_LISTEN_FD + int(count))))
 
 
 def close_listeners(listeners: list[socket.socket]) -> None:
@@ -81,6 +90,16 @@ def parse_address(text: str) -> tuple[int, str | tuple[str, int]]:
     if host.startswith("["):
         return socket.AF_INET6, (host.strip("[]"), int(port))
     return socket.AF_INET, ("0.0.0.0" if host in ("", "*") else host, int(port))
+
+
+def _open_patiently(text: str, socket_mode: int, until: float) -> socket.socket:
+    while True:
+        try:
+            return _open(text, socket_mode)
+        except LeakwatchError as error:
+            if error.code != IN_USE or time.monotonic() >= until:
+                raise
+        time.sleep(0.05)
 
 
 def _open(text: str, socket_mode: int) -> socket.socket:
@@ -123,7 +142,9 @@ def _clear_stale(path: str) -> None:
 
 def _cannot_listen(text: str, error: OSError) -> LeakwatchError:
     if error.errno == errno.EADDRINUSE:
-        return LeakwatchError(f"cannot listen on {text}: it is in use", "stop what holds it, or give another --bind")
+        return LeakwatchError(
+            f"cannot listen on {text}: it is in use", "stop what holds it, or give another --bind", IN_USE
+        )
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return ConfigurationError(f"cannot listen on {text}: this machine has no such address", "give another --bind")
     return LeakwatchError(f"cannot listen on {text}: {error.strerror or error}")

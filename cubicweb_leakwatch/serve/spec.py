@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from cubicweb_leakwatch.errors import ConfigurationError
 from cubicweb_leakwatch.serve.values import Values
 
@@ -73,10 +71,6 @@ class LaunchSpec(Values):
     crash_budget: CrashBudget = CrashBudget()
     socket_mode: int = 0o660
 
-    def as_text(self) -> str:
-        """Return the JSON text that :func:`read_spec` takes."""
-        return json.dumps(self.fields())
-
 
 PARTS: dict[str, type[Values]] = {
     "web": Child,
@@ -87,10 +81,10 @@ PARTS: dict[str, type[Values]] = {
 }
 
 
-def read_spec(text: str) -> LaunchSpec:
-    """Return the specification of a JSON text; raises ConfigurationError with what is wrong in it."""
+def read_spec(fields: dict[str, Any]) -> LaunchSpec:
+    """Return the specification of :meth:`LaunchSpec.fields`; raises ConfigurationError with what is wrong in it."""
     try:
-        given = json.loads(text)
+        given = dict(fields)
         for name, kind in PARTS.items():
             if given.get(name) is not None:
                 given[name] = kind(**_tuples(given[name]))

@@ -43,17 +43,19 @@ def serve(
     Must run in the main thread. ``ready_check`` makes a first request to the application and raises when it does not
     answer; only then is READY=1 said. The limits and the drain time come from the environment, as the launcher sets
     it. ``settings`` are waitress adjustments. Raises ConfigurationError when there is no socket, or when the memory
-    limit is below what the worker needs at start; hand what it raises to :func:`refuse`.
+    limit is below what the worker needs at start; the launcher has been told why by then.
     """
     sockets = [socket.socket(fileno=listener.detach()) for listener in adopt_listeners(os.environ)]
     if not sockets:
         raise ConfigurationError("no socket was handed down (LISTEN_FDS)", "start workers by the launcher")
     server = DrainingServer(app, sockets, threads=threads, times=drain_times(os.environ), settings=settings)
     worker = Worker(server, state, os.environ.get("NOTIFY_SOCKET"))
-    if os.environ.get("LEAKWATCH_DRILL") == "broken":
-        raise LeakwatchError("this successor was told to fail, for a drill")
-    ready_check()
-    worker.guard(guard_limits(os.environ), probe)
+    try:
+        worker.prove(ready_check)
+        worker.guard(guard_limits(os.environ), probe)
+    except LeakwatchError as error:
+        refuse(error)
+        raise
     # Not before: until now SIGTERM simply ends the process, which has promised nobody an answer.
     server.install_signals()
     worker.now("serving")
@@ -69,8 +71,14 @@ class Worker:
 
     def __init__(self, server: DrainingServer, state: ProcessState, launcher: str | None) -> None:
         self.server, self.state, self.launcher = server, state, launcher
-        state.in_flight_source = lambda: server.in_flight
+        state.in_flight_source = lambda: server.desk.in_flight
         state.requests_source = lambda: server.desk.books.answered
+
+    def prove(self, ready_check: Callable[[], None]) -> None:
+        """Make the first request; a drill may want it to fail."""
+        if os.environ.get("LEAKWATCH_DRILL") == "broken":
+            raise LeakwatchError("this successor was told to fail, for a drill")
+        ready_check()
 
     def guard(self, limits: GuardLimits, probe: EverySecond | None) -> None:
         """Watch our own limits each second, in the probe's thread or one of our own."""

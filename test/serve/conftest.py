@@ -229,10 +229,11 @@ class Launched:
             "web": Child(command=(sys.executable, str(script))),
             "timing": timing,
         }
+        outside = fields.pop("outside", {})
         self.spec = LaunchSpec(**{**defaults, **fields})
         environment = {**os.environ, MARK: self.mark, "TEST_BROKEN": str(self.broken)}
         environment.pop("NOTIFY_SOCKET", None)
-        environment.update(fields.get("environment", {}))
+        environment.update(outside)
         command = launcher_command(self.spec)
         self.process = subprocess.Popen(
             command, env=environment, stderr=self.log.open("wb"), pass_fds=[int(command[6])], cwd=directory

@@ -160,7 +160,7 @@ def test_state_6_an_executing_request_is_waited_for(served, app):
     get(client, "/wait")
     assert app.entered.acquire(timeout=5)
     served.drain()
-    assert served.server.in_flight == 1
+    assert served.server.desk.in_flight == 1
     app.go.set()
     assert Answer(client.makefile("rb")).closes
 

@@ -1,5 +1,6 @@
 """The launcher with real workers: starts, replaces, stops, refuses. Every process carries a mark and is ended."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -341,3 +342,173 @@ def test_sockets_of_a_service_manager_are_taken(launch, tmp_path):
         finally:
             process.terminate()
             assert process.wait(10) == 0
+
+
+def test_usr2_makes_way_for_a_new_launcher_with_the_same_workers(launch, wait):
+    """The launcher replaces itself: same pid, same workers, same socket, and it can still replace them."""
+    launched = launch(workers=2).until_serving(2)
+    before = {row["pid"] for row in launched.workers()}
+    address = launched.address()
+    launched.process.send_signal(signal.SIGUSR2)
+    wait(lambda: "event=handover " in launched.text(), "the handover", alive=launched.alive)
+    launched.until_serving(2)
+    assert {row["pid"] for row in launched.workers()} == before
+    assert launched.status()["pid"] == launched.process.pid
+    assert launched.address() == address
+    assert int(fetch(address)[2]) in before
+    launched.ask("restart", process="web-2", reason="after", by="test")
+    wait(launched.finished, "a restart by the new launcher", alive=launched.alive)
+    assert launched.finished()[0]["outcome"] == "replaced"
+    launched.process.send_signal(signal.SIGTERM)
+    assert launched.process.wait(10) == 0
+
+
+def test_usr2_while_a_worker_is_being_replaced_waits_for_the_end(launch, wait):
+    """Nothing is forgotten in a handover: it takes place when every slot is at rest."""
+    launched = launch().until_serving()
+    with socket.create_connection(launched.address(), timeout=10) as client:
+        client.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        launched.ask("restart", process="web-1", reason="test", by="test")
+        launched.process.send_signal(signal.SIGUSR2)
+        assert b"200 OK" in client.makefile("rb").read()
+    wait(lambda: "event=handover " in launched.text(), "the handover", alive=launched.alive)
+    log = launched.text()
+    assert log.index("event=restart ") < log.index("event=handover ")
+    wait(launched.finished, "the journal in the new launcher", alive=launched.alive)
+
+
+COMMAND = """
+import os, signal, socket, sys, time
+from cubicweb_leakwatch.serve.sdnotify import notify
+fcgi = "LISTEN_FDS" not in os.environ
+listener = socket.socket(fileno=0 if fcgi else 3)
+stop = []
+signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+notify(os.environ["NOTIFY_SOCKET"], READY=1)
+listener.settimeout(0.1)
+hoard = []
+while not stop:
+    try:
+        connection, _address = listener.accept()
+    except TimeoutError:
+        continue
+    connection.settimeout(5)
+    if b"/leak" in connection.recv(1000):
+        hoard.append(bytearray(4_000_000))
+    body = f"{os.environ['LEAKWATCH_PROCESS']} {os.environ['LEAKWATCH_GENERATION']} {os.getpid()} {fcgi}".encode()
+    connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n" + body)
+    connection.close()
+"""
+
+
+@pytest.mark.parametrize("fcgi", [False, True])
+def test_any_command_is_served_and_watched(launch, tmp_path, wait, fcgi):
+    """A command that takes LISTEN_FDS, or descriptor 0, is replaced past its limit though it knows nothing of it."""
+    script = tmp_path / "command.py"
+    script.write_text(COMMAND)
+    kind = Child(command=(sys.executable, str(script)), announces=False, guards_itself=False, fcgi=fcgi)
+    launched = launch(web=kind, limits=Limits(memory_bytes=60 * MIB)).until_serving()
+    assert fetch(launched.address())[3] == str(fcgi)
+    for _each in range(16):
+        fetch(launched.address(), "/leak")
+    wait(launched.finished, "the restart", alive=launched.alive)
+    assert "over its limit 60.0 MiB" in launched.finished()[0]["reason"]
+    assert fetch(launched.address())[1] == "2"
+
+
+def test_a_limit_below_a_fresh_command_is_refused(launch, tmp_path):
+    """The launcher looks itself at a command that does not, and refuses with figures."""
+    script = tmp_path / "command.py"
+    script.write_text(COMMAND)
+    kind = Child(command=(sys.executable, str(script)), announces=False, guards_itself=False)
+    launched = launch(web=kind, limits=Limits(memory_bytes=1 * MIB))
+    assert launched.process.wait(20) == 4
+    assert "the memory limit 1.0 MiB is below the" in launched.text().splitlines()[-1]
+
+
+def test_a_worker_killed_mid_request_fails_only_what_it_had(launch, wait):
+    """SIGKILL of one of two workers: its own request is lost, the others are answered."""
+    launched = launch(workers=2).until_serving(2)
+    address = launched.address()
+    with socket.create_connection(address, timeout=10) as victim:
+        victim.sendall(b"GET /die HTTP/1.0\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert victim.makefile("rb").read() == b""
+    for _each in range(20):
+        assert fetch(address)
+    wait(launched.finished, "the replacement", alive=launched.alive)
+    assert launched.finished()[0]["reason"] == "died: killed by SIGKILL"
+
+
+def test_200_wishes_at_once_are_one_restart(launch, wait):
+    """A storm of wishes for one process ends in one replacement."""
+    launched = launch().until_serving()
+    ids = set()
+    for _each in range(200):
+        ids.add(launched.ask("restart", process="web-1", reason="storm", by="test")["requested"][0]["id"])
+    wait(lambda: not [row for row in launched.ask("restarts")["restarts"] if row["stage"] != "done"], "the end")
+    assert len(launched.finished()) == len(ids) <= 3
+
+
+def test_a_full_disk_stops_no_restart(launch, wait):
+    """The journal cannot be written: the restart is done, told on the socket, and the lack is logged."""
+    launched = launch().until_serving()
+    (launched.runtime / "restarts.jsonl").symlink_to("/dev/full")
+    launched.ask("restart", process="web-1", reason="test", by="test")
+    wait(launched.finished, "the restart", alive=launched.alive)
+    assert "event=journal-not-written" in launched.text()
+    assert "No space left on device" in launched.text()
+
+
+def test_it_speaks_sd_notify_upward(launch, tmp_path, wait):
+    """READY=1 after the first worker has answered, STATUS=, WATCHDOG=1, STOPPING=1; workers never reach the manager."""
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(10)
+        launched = launch(outside={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"})
+        heard = []
+
+        def until(text):
+            while not any(text in line for line in heard):
+                heard.append(manager.recv(4096).decode())
+
+        until("READY=1")
+        assert not any(line.startswith("STOPPING") for line in heard)
+        assert f"MAINPID={launched.process.pid}" in "".join(heard)
+        until("STATUS=1 of 1 processes serving")
+        until("WATCHDOG=1")
+        launched.process.send_signal(signal.SIGTERM)
+        until("STOPPING=1")
+        assert launched.process.wait(10) == 0
+
+
+SCHEDULER = """
+import os, signal, sys, time
+from cubicweb_leakwatch.serve.sdnotify import notify
+stop = []
+signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+notify(os.environ["NOTIFY_SOCKET"], READY=1)
+journal = open(sys.argv[1], "a", buffering=1)
+while not stop:
+    journal.write(f"{os.getpid()} begins\\n")
+    time.sleep(0.4)
+    journal.write(f"{os.getpid()} ends\\n")
+"""
+
+
+def test_the_scheduler_is_stopped_between_two_tasks_and_never_doubled(launch, tmp_path, wait):
+    """Every task that began has ended, and no task of the next scheduler began before that."""
+    script, journal = tmp_path / "scheduler.py", tmp_path / "tasks"
+    script.write_text(SCHEDULER)
+    launched = launch(scheduler=Child(command=(sys.executable, str(script), str(journal)))).until_serving(2)
+    wait(lambda: journal.exists() and "begins" in journal.read_text(), "a task")
+    launched.ask("restart", process="scheduler", reason="test", by="test")
+    wait(launched.finished, "the restart", alive=launched.alive)
+    launched.process.send_signal(signal.SIGTERM)
+    assert launched.process.wait(10) == 0
+    words = [line.split() for line in journal.read_text().splitlines()]
+    for (pid, begins), (same, ends) in zip(words[::2], words[1::2], strict=True):
+        assert (begins, ends) == ("begins", "ends")
+        assert pid == same
+    assert len({pid for pid, _what in words}) == 2

@@ -1,0 +1,85 @@
+"""SIGUSR2: the launcher makes way for a new launcher in the same process, which keeps the sockets and the workers.
+
+The new program is first tried in a child; only if it can be imported does exec take place. What has to be known on the
+other side travels as JSON in an anonymous file, descriptors stay open.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from cubicweb_leakwatch.serve.records import Slot, Worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cubicweb_leakwatch.serve.fleet import Fleet
+
+# Where the descriptor of the specification stands in ``sys.orig_argv`` (see run.launcher_command).
+DESCRIPTOR_AT = 6
+KEPT = ("generation", "deadline", "limit", "name", "pid", "role", "rss_ready", "since", "started_at", "state")
+CHECK = "check"
+
+
+def try_program() -> int:
+    """Start a child that imports the launcher as it is on disk now, and ends with 0 if that works; return its pid."""
+    return os.posix_spawn(sys.executable, [*_command(CHECK)], dict(os.environ))
+
+
+def exec_program(text: str, keep_open: list[int]) -> None:
+    """Replace this program; returns only if that is impossible.
+
+    Signals stay blocked across exec: until the new handlers are installed, SIGHUP would end the process.
+    """
+    descriptor = os.memfd_create("leakwatch", 0)
+    os.write(descriptor, text.encode())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    for fd in keep_open:
+        os.set_inheritable(fd, True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        os.execv(sys.executable, _command(str(descriptor)))
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR1])
+        os.close(descriptor)
+
+
+def dump_fleet(fleet: Fleet) -> dict[str, Any]:
+    """Return what the next launcher must know of a fleet in which nothing is going on."""
+    return {
+        "workers_wanted": fleet.workers_wanted,
+        "slots": [[slot.name, slot.role, slot.generation] for slot in fleet.slots.values()],
+        "workers": [{name: getattr(worker, name) for name in KEPT} for worker in fleet.workers.values()],
+        "origin": fleet.replacements.origin,
+        "count": fleet.replacements.count,
+    }
+
+
+def restore_fleet(fleet: Fleet, state: dict[str, Any]) -> None:
+    """Fill a fresh fleet from that; a worker that ended meanwhile is noticed by the first reaping."""
+    fleet.workers_wanted, fleet.ever_ready = state["workers_wanted"], True
+    fleet.replacements.origin, fleet.replacements.count = state["origin"], state["count"]
+    for name, role, generation in state["slots"]:
+        fleet.slots[name] = Slot(name, role)
+        fleet.slots[name].generation = generation
+    for row in state["workers"]:
+        worker = Worker(row["name"], row["role"], row["generation"], row["pid"], row["started_at"])
+        for name in KEPT:
+            setattr(worker, name, row[name])
+        fleet.workers[worker.pid] = worker
+        fleet.slots[worker.name].current = worker
+
+
+def is_quiet(fleet: Fleet) -> bool:
+    """Whether every slot has its serving worker and nothing is being replaced."""
+    serving = all(slot.current is not None and slot.current.state == "serving" for slot in fleet.slots.values())
+    return serving and len(fleet.workers) == len(fleet.slots) and not fleet.replacements.in_progress()
+
+
+def _command(descriptor: str) -> list[str]:
+    command = list(sys.orig_argv)
+    command[DESCRIPTOR_AT] = descriptor
+    return [sys.executable, *command[1:]]
