@@ -1,0 +1,188 @@
+"""From the samples of a process to what leakwatch concludes about it.
+
+A conclusion is about a *lineage*, a slot over its restarts. The newest life decides when it is long enough to; else it
+is taken together with those before it, but never with those before a deployment, whose code was another.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+from cubicweb_leakwatch.probe.sample import Sample
+from cubicweb_leakwatch.watch.advice import advice_for, evidence_of
+from cubicweb_leakwatch.watch.culprits import culprits_of, is_tracked_owner
+from cubicweb_leakwatch.watch.finding import LEAKS, Event, Finding
+from cubicweb_leakwatch.watch.kinds import Verdict, judge
+from cubicweb_leakwatch.watch.lives import in_order, lineages, split_lives
+from cubicweb_leakwatch.watch.meters import Meters
+from cubicweb_leakwatch.watch.series import History, history_of
+from cubicweb_leakwatch.watch.trend import Trend
+from cubicweb_leakwatch.watch.views import views_of
+
+Lives = list[list[Sample]]
+LEAST_SAMPLES = 10
+_FEW_SAMPLES = 20
+_ALONE_SAMPLES = 60
+_MOST_LIVES = 6
+_LEAST_LIFE = 3
+# An application's object may hold this much, natively or in strings, and still be what the memory is spent on.
+_BYTES_PER_OWNER = 128 * 1024
+
+
+def conclude(samples: Sequence[Sample], *, limit: int | None = None, events: Sequence[Event] = ()) -> Finding:
+    """Return the finding about one process from its samples (any order), ``limit`` being its memory limit in bytes.
+
+    ``events`` are what happened to it; only deployments matter. Without samples the kind is ``not-enough-data``.
+    """
+    ordered = in_order(samples)
+    lives = [life for life in split_lives(ordered) if len(life) >= _LEAST_LIFE]
+    name = next((sample.process for sample in reversed(ordered) if sample.process), "")
+    deployed = max((event.t for event in events if event.kind == "deployment"), default=None)
+    current = _since(lives, deployed)
+    if sum(len(life) for life in current) < LEAST_SAMPLES:
+        return _unknown(name, len(ordered), "too few samples")
+    case = _chosen(current)
+    if len(case.meters.history.samples) < _FEW_SAMPLES and case.verdict.confidence < 0.8:
+        return _unknown(name, len(ordered), case.verdict.why)
+    finding = case.finding(name, _limit(ordered, limit))
+    if deployed is not None and lives[: len(lives) - len(current)]:
+        finding = _compared(finding, _chosen(lives[: len(lives) - len(current)]), deployed)
+    return dataclasses.replace(finding, advice=advice_for(finding))
+
+
+def conclude_all(samples: Iterable[Sample], *, limit: int | None = None) -> list[Finding]:
+    """Return a finding for each process among the samples, by name."""
+    found = [
+        dataclasses.replace(conclude(members, limit=limit), process=name) for name, members in lineages(samples).items()
+    ]
+    return sorted(found, key=lambda finding: finding.process)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Case:
+    """Meters with the verdict on them; ``trend`` is how memory grows, in bytes a second."""
+
+    meters: Meters
+    verdict: Verdict
+    trend: Trend
+
+    @property
+    def leak(self) -> bool:
+        return self.verdict.kind in LEAKS
+
+    def finding(self, process: str, limit: int | None) -> Finding:
+        """Return the finding, without advice."""
+        verdict, trend, meters = self.verdict, self.trend, self.meters
+        grows = self.leak or verdict.kind == "fragmentation"
+        meter = meters.by_name[verdict.meter]
+        return Finding(
+            process=process,
+            kind=verdict.kind,
+            since=meter.trend.since if verdict.kind != "steady" else None,
+            rate_bytes_per_h=trend.rate * 3600 if grows else trend.rate * trend.growing * 3600,
+            rate_low=(trend.low if grows else min(0.0, trend.low)) * 3600,
+            rate_high=(trend.high if grows else max(0.0, trend.high)) * 3600,
+            bytes_per_request=_per_request(meters.history, trend) if grows else None,
+            confidence=round(verdict.confidence, 3),
+            culprits=culprits_of(meters, trend, verdict.meter) if self.leak else (),
+            views=views_of(meters, trend, verdict.meter) if self.leak else (),
+            ceiling=_ceiling(meters, verdict) if verdict.kind == "plateau" else None,
+            seconds_to_limit=_seconds_to_limit(meters, trend, limit, verdict),
+            evidence=evidence_of(meters, verdict.meter, verdict.why),
+        )
+
+
+def _case(lives: Lives) -> _Case:
+    """Judge process lives together."""
+    meters = Meters(history_of(lives))
+    verdict = judge(meters.by_name)
+    trend = meters.memory_trend(verdict.meter)
+    if verdict.kind in ("python-memory", "native") and trend.rate > 0:
+        owners = [c for c in culprits_of(meters, trend, verdict.meter) if is_tracked_owner(c.type)]
+        if owners and trend.rate * 3600 <= _BYTES_PER_OWNER * owners[0].objects_per_h:
+            why = f"objects of {owners[0].type} grow with the memory"
+            verdict = dataclasses.replace(verdict, kind="python-objects", why=why)
+    return _Case(meters, verdict, trend)
+
+
+def _since(lives: Lives, deployed: float | None) -> Lives:
+    """Return the lives since the last deployment (unix seconds); the life it happened in counts as since."""
+    if deployed is None:
+        return lives
+    return [life for life in lives if life[-1].t > deployed and (life[0].t >= deployed - 60 or life is lives[-1])]
+
+
+def _chosen(lives: Lives) -> _Case:
+    """Judge the newest life alone when that settles it, else the newest lives together."""
+    if len(lives) == 1:
+        return _case(lives)
+    newest, before = lives[-1], lives[-_MOST_LIVES:-1]
+    if len(newest) >= _FEW_SAMPLES:
+        alone = _case([newest])
+        usual = sorted(life[-1].t - life[0].t for life in before)[len(before) // 2]
+        long = len(newest) >= _ALONE_SAMPLES and newest[-1].t - newest[0].t >= usual / 2
+        settled = alone.verdict.kind not in ("warming-up", "not-enough-data") and alone.verdict.confidence >= 0.8
+        if settled and (alone.leak or long):
+            return alone
+    return _case([*before, newest])
+
+
+def _unknown(process: str, samples: int, why: str) -> Finding:
+    finding = Finding(process, "not-enough-data", evidence={"samples": samples, "why": why})
+    return dataclasses.replace(finding, advice=advice_for(finding))
+
+
+def _limit(samples: Sequence[Sample], limit: int | None) -> int | None:
+    """Return the lower of the process's own limit and its cgroup's."""
+    known = [value for value in (limit, samples[-1].cgroup_limit) if value]
+    return min(known, default=None)
+
+
+def _per_request(history: History, trend: Trend) -> float | None:
+    """Return bytes a request: fitted on requests when that explains growth better than time, else from the rates."""
+    if history.requests is None or trend.rate <= 0:
+        return None
+    if trend.per_request is not None:
+        return trend.per_request
+    served = seconds = 0.0
+    for number in range(int(history.life[-1]) + 1):
+        members = (history.life == number) & (history.t >= trend.since)
+        if members.any():
+            served += float(history.requests[members][-1] - history.requests[members][0])
+            seconds += float(history.t[members][-1] - history.t[members][0])
+    return trend.rate * seconds / served if served > 0 else None
+
+
+def _ceiling(meters: Meters, verdict: Verdict) -> int | None:
+    """Return the RSS at which a plateau ends: the level now and what of the growth is still to come."""
+    rss = meters.by_name["rss"]
+    if rss.trend.ceiling is not None and rss.trend.family == "ending":
+        return round(rss.trend.ceiling)
+    meter = meters.by_name[verdict.meter]
+    grown = max(rss.level - float(rss.points[rss.known][0]), 0.0)
+    return round(rss.level + grown * meter.trend.left)
+
+
+def _seconds_to_limit(meters: Meters, trend: Trend, limit: int | None, verdict: Verdict) -> float | None:
+    """Return when RSS reaches the limit, from its level now; None when it is not known or not going to."""
+    if limit is None:
+        return None
+    room = limit - meters.by_name["rss"].level
+    if verdict.kind in LEAKS or verdict.kind == "fragmentation":
+        return max(0.0, room / trend.rate) if trend.rate > 0 else None
+    rss = meters.by_name["rss"].trend
+    to_come = rss.growth * rss.left
+    if verdict.kind not in ("plateau", "warming-up") or to_come <= room or rss.until <= rss.since:
+        return None
+    folding = (rss.until - rss.since) / 3 if rss.end_share < 1 else rss.until - rss.since
+    return max(0.0, -folding * math.log(1 - max(room, 0.0) / to_come))
+
+
+def _compared(finding: Finding, before: _Case, deployed: float) -> Finding:
+    """Add what the last deployment changed: the rate before and after, and whether it fixed or brought the leak."""
+    said = {(True, False): "fixed", (False, True): "brought", (True, True): "not fixed"}.get(
+        (before.leak, finding.leak), "no leak before or after"
+    )
+    rate = before.trend.rate * 3600 if before.leak else 0.0
+    comparison = {"t": deployed, "rate_before_bytes_per_h": rate, "kind_before": before.verdict.kind, "effect": said}
+    return dataclasses.replace(finding, evidence={**finding.evidence, "deployment": comparison})

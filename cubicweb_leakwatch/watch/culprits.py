@@ -1,0 +1,101 @@
+"""Whose objects they are: the types whose growth goes with the memory's, those of the application first.
+
+Ranked by growth in count alone, containers crowd the top: every object brings a dictionary, a few tuples and cells.
+What a person wants to read is the type that owns them. So plumbing counts for little, the standard library for less
+than the application; and what counts is growth that goes on as the memory's does (persistence and correlation), not the
+difference of two moments.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cubicweb_leakwatch.watch.arithmetic import group_medians, sen_slope
+from cubicweb_leakwatch.watch.finding import Culprit
+from cubicweb_leakwatch.watch.meters import Meters
+from cubicweb_leakwatch.watch.trend import Trend
+
+Array = NDArray[np.float64]
+_PLUMBING = frozenset({"builtins", "collections", "types", "functools", "weakref", "_weakref", "_thread", "itertools"})
+_UNTRACKED = frozenset(f"builtins.{name}" for name in ("str", "bytes", "int", "float", "bytearray", "complex", "bool"))
+_APPLICATION_WEIGHT, _LIBRARY_WEIGHT, _PLUMBING_WEIGHT = 1.0, 0.4, 0.02
+_CANDIDATES = 60
+_MOST = 5
+_LEAST_GROWTH = 8.0
+_LEAST_SHARE = 0.05
+_GOES_WITH = 0.6
+
+
+def culprits_of(meters: Meters, trend: Trend, explained_by: str) -> tuple[Culprit, ...]:
+    """Return the types that grow as the meter ``explained_by`` does, the likeliest owner first; bytes by ``trend``."""
+    history = meters.history
+    curve = meters.by_name[explained_by].trend.fitted
+    tail = meters.trends.t >= (trend.since if len(np.unique(history.life)) == 1 else 0.0)
+    if tail.sum() < 8 or not any(sample.types for sample in history.samples):
+        return ()
+    scored: list[tuple[float, str, float]] = []
+    for name, counts in _growing_types(meters):
+        slope, fit = _growth(meters.trends.t, meters.trends.life, counts, curve, tail)
+        grown = slope * float(np.ptp(meters.trends.t[tail]))
+        if fit >= _GOES_WITH and grown >= _LEAST_GROWTH:
+            scored.append((grown * fit**2 * _weight(name), name, slope))
+    scored.sort(key=lambda item: (-item[0], item[1]))
+    kept = [item for item in scored[:_MOST] if item[0] >= _LEAST_SHARE * scored[0][0]]
+    return _as_culprits(kept, trend)
+
+
+def is_tracked_owner(name: str) -> bool:
+    """Whether a type is no plumbing, so that its growth is growth of tracked objects of the application."""
+    return _weight(name) > _PLUMBING_WEIGHT and name not in _UNTRACKED
+
+
+def _as_culprits(scored: Sequence[tuple[float, str, float]], trend: Trend) -> tuple[Culprit, ...]:
+    """Give each its share of the memory's rate: what is held through containers is counted to the owners."""
+    total = sum(score for score, _, _ in scored)
+    rate = max(trend.rate, 0.0) * 3600
+    return tuple(Culprit(name, slope * 3600, rate * score / total if rate else None) for score, name, slope in scored)
+
+
+def _weight(name: str) -> float:
+    package = name.partition(".")[0]
+    if package in _PLUMBING:
+        return _PLUMBING_WEIGHT
+    return _LIBRARY_WEIGHT if package in sys.stdlib_module_names else _APPLICATION_WEIGHT
+
+
+def _growing_types(meters: Meters) -> list[tuple[str, Array]]:
+    """Return the types with the most growth and their counts at the points, NaN where they were not recorded."""
+    samples, members = meters.history.samples, meters.history.members
+    growth: dict[str, float] = {}
+    recorded = [sample.types for sample in samples if sample.types]
+    ends = recorded[-max(3, len(recorded) // 10) :]
+    starts = recorded[: max(3, len(recorded) // 10)]
+    for name in ends[-1]:
+        late = [types[name] for types in ends if name in types]
+        early = [types[name] for types in starts if name in types] or [min(late)]
+        growth[name] = (float(np.median(late)) - float(np.median(early))) * _weight(name)
+    names = sorted(growth, key=lambda name: -growth[name])[:_CANDIDATES]
+    columns = {
+        name: np.array([np.nan if not s.types or name not in s.types else s.types[name] for s in samples])
+        for name in names
+    }
+    return [(name, group_medians(column, members)) for name, column in columns.items()]
+
+
+def _growth(
+    t: Array, life: NDArray[np.int64], counts: Array, curve: Array, tail: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Return objects a second (Theil–Sen: Theil 1950, Sen 1968) and how well they go with the memory's growth, 0..1."""
+    known = tail & ~np.isnan(counts)
+    if known.sum() < 8:
+        return 0.0, 0.0
+    life, x, y, c = life[known], t[known], counts[known], curve[known]
+    for number in np.unique(life):
+        members = life == number
+        x, y, c = (np.where(members, values - np.median(values[members]), values) for values in (x, y, c))
+    if np.std(y) == 0 or np.std(c) == 0:
+        return 0.0, 0.0
+    slope = sen_slope(x, y)
+    return slope, max(0.0, float(np.corrcoef(y, c)[0, 1]))

@@ -1,0 +1,77 @@
+"""What has been given back is not leaked: the floor under a meter.
+
+A collector that runs rarely, a cache that is purged, a nightly batch make a meter rise and fall. At any time no more
+can have leaked than the least the meter shows afterwards. So where a meter falls clearly, it is replaced by the least
+of what follows, as far ahead as its longest excursion took to come back; and a rise that is not longer or higher than
+those that came back before proves nothing yet.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cubicweb_leakwatch.watch.arithmetic import least_ahead, running_median, spread_of
+
+Array = NDArray[np.float64]
+_SMOOTH = 5
+# A fall counts when it is this many deviations of the noise, and this share of the whole range.
+_FALL_DEVIATIONS = 6.0
+_FALL_SHARE = 0.2
+# A rise is more than another excursion when it is so much higher, or has lasted so much longer, than any before.
+_HIGHER = 1.5
+_LONGER = 2.0
+
+
+def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
+    """Return the floor under the values of one life, and which of its points are proven (the rest may come back)."""
+    proven = np.ones(len(y), bool)
+    if len(y) < 3 * _SMOOTH:
+        return y.copy(), proven
+    smooth = running_median(y, _SMOOTH)
+    falls = _falls(smooth, _least_fall(y, smooth, resolution))
+    if not falls:
+        return y.copy(), proven
+    longest = max(bottom - start for start, _, bottom in falls)
+    deepest = max(float(smooth[peak] - smooth[bottom]) for _, peak, bottom in falls)
+    last = falls[-1][2]
+    rise = float(np.max(smooth[last:]) - smooth[last])
+    end = len(y)
+    if rise < _HIGHER * deepest and end - last < _LONGER * longest:
+        end = last + 1
+    floor = y.copy()
+    floor[:end] = least_ahead(y[:end], longest)
+    proven[end:] = False
+    return floor, proven
+
+
+def _least_fall(y: Array, smooth: Array, resolution: float) -> float:
+    """Return how deep a fall has to be to count."""
+    deviation = spread_of(y - smooth)
+    low, high = np.quantile(smooth, [0.01, 0.99])
+    return max(_FALL_DEVIATIONS * deviation, _FALL_SHARE * float(high - low), 4 * resolution)
+
+
+def _falls(y: Array, least: float) -> list[tuple[int, int, int]]:
+    """Return clear falls as indexes (where the excursion began, its peak, its bottom)."""
+    falls: list[tuple[int, int, int]] = []
+    peak = bottom = 0
+    falling = False
+    for index, value in enumerate(y.tolist()):
+        if not falling:
+            peak = index if value >= y[peak] else peak
+            if value <= y[peak] - least:
+                falling, bottom = True, index
+        elif value < y[bottom]:
+            bottom = index
+        elif value >= y[bottom] + least:
+            falls.append((_began(y, peak, bottom), peak, bottom))
+            falling, peak = False, index
+    if falling:
+        falls.append((_began(y, peak, bottom), peak, bottom))
+    return falls
+
+
+def _began(y: Array, peak: int, bottom: int) -> int:
+    """Return when the meter last was, before the peak, as low as at the bottom; the peak when it never was."""
+    level = y[bottom] + 0.25 * (y[peak] - y[bottom])
+    low = np.flatnonzero(y[:peak] <= level)
+    return int(low[-1]) if len(low) else peak

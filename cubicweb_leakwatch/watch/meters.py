@@ -1,0 +1,117 @@
+"""What each meter of a process does, judged for itself: its trend, and whether it moves enough to matter."""
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cubicweb_leakwatch.watch.arithmetic import spread_of
+from cubicweb_leakwatch.watch.series import History, point_values, values_of
+from cubicweb_leakwatch.watch.trend import Trend, Trends
+
+Array = NDArray[np.float64]
+# The least deviation a meter's values can have: pages come and go, the interpreter keeps free lists.
+RESOLUTIONS = {
+    "rss": 128 * 1024.0,
+    "python_blocks": 100.0,
+    "malloc_used": 64 * 1024.0,
+    "malloc_free": 64 * 1024.0,
+    "gc_objects": 100.0,
+    "garbage": 1.0,
+    "fds": 0.7,
+    "threads": 0.7,
+}
+IN_USE = ("gc_objects", "python_blocks", "malloc_used")
+# Growth matters when it is this share of the level, or so many times what the meter goes up and down anyway.
+_LARGE_SHARE = 0.03
+_SWINGS = 3.0
+SURE = 0.9
+# PYTHONMALLOC=malloc leaves next to no blocks to count.
+_LEAST_BLOCKS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Meter:
+    """One meter's trend; ``level`` is its value now and ``swing`` the deviation of its samples from the trend.
+
+    ``points`` are its values on the grid of the history, ``known`` which of them are.
+    """
+
+    name: str
+    trend: Trend
+    level: float
+    swing: float
+    points: Array
+    known: NDArray[np.bool_]
+
+    @property
+    def large(self) -> bool:
+        """Whether it grew by a fair share of what it is."""
+        return self.trend.growth >= _LARGE_SHARE * max(self.level, 1.0)
+
+    @property
+    def material(self) -> bool:
+        """Whether it grew enough to matter, if it grew."""
+        swing = max(self.swing, self.trend.noise)
+        return self.trend.growth >= (swing if self.large else _SWINGS * swing)
+
+    @property
+    def grows(self) -> bool:
+        """Whether it surely goes on growing, by an amount that matters."""
+        return self.trend.growing >= SURE and self.material
+
+    @property
+    def moved(self) -> bool:
+        """Whether it grew at all over the history, for ever or to an end, by an amount that matters."""
+        weights = self.trend.weights
+        return self.material and self.trend.growing + weights["ending"] + weights["slowing"] + weights["step"] > 0.5
+
+
+class Meters:
+    """All meters of one history by name; ``rss`` always is among them.
+
+    ``held`` is RSS without what malloc keeps free, when that is known: the memory that cannot be used again.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.trends = Trends(history)
+        self.by_name: dict[str, Meter] = {}
+        columns = {name: values_of(history.samples, name) for name in RESOLUTIONS}
+        columns["held"] = columns["rss"] - columns["malloc_free"]
+        self.counts_blocks = bool(np.nanmax(columns["python_blocks"], initial=0) >= _LEAST_BLOCKS)
+        for name, values in columns.items():
+            known = ~np.isnan(values)
+            if known.mean() >= 0.5 and known.sum() >= 3 and (name != "python_blocks" or self.counts_blocks):
+                self.by_name[name] = self._judged(name, values)
+
+    def _judged(self, name: str, values: Array) -> Meter:
+        """Return what a series of one value a sample does (NaN for unknown)."""
+        least = RESOLUTIONS.get(name, RESOLUTIONS["rss"])
+        points, known = point_values(self.history, values, least)
+        trend = self.trends.fit(points, known, least)
+        measured = values[~np.isnan(values)]
+        level = float(np.median(measured[-max(5, len(values) // 50) :]))
+        return Meter(name, trend, level, self._swing(values, trend), points, known)
+
+    def _swing(self, values: Array, trend: Trend) -> float:
+        """Return how far samples usually are from the trend, robustly, as a deviation."""
+        off = values - np.interp(self.history.t, self.trends.t, trend.fitted)
+        return spread_of(off[~np.isnan(off)])
+
+    @property
+    def memory(self) -> Meter:
+        """The meter that says best how fast memory grows: what is held when that is the calmer one, else RSS."""
+        rss, held = self.by_name["rss"], self.by_name.get("held")
+        return held if held is not None and held.trend.noise <= 1.1 * rss.trend.noise else rss
+
+    def memory_trend(self, explained_by: str) -> Trend:
+        """Return how memory grows, in bytes, given that a meter in use explains it: the shape is one for both.
+
+        The meter in use is calmer than RSS, so it tells when growth began and whether it was preceded by a warm-up;
+        RSS only has to say how many bytes that is.
+        """
+        memory, meter = self.memory, self.by_name[explained_by]
+        if meter.name in ("rss", "held") or not len(meter.trend.log_likelihoods) or not meter.trend.growing > 0.5:
+            return memory.trend
+        return self.trends.fit(memory.points, memory.known, RESOLUTIONS["rss"], meter.trend.log_likelihoods)

@@ -1,0 +1,105 @@
+"""From samples to the points trends are fitted to: one grid for all meters of a process.
+
+The newest samples stay single and older ones are taken together, so that a leak of the last minutes is seen within
+minutes, a slow one over weeks, and both cost the same.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cubicweb_leakwatch.probe.sample import Sample
+from cubicweb_leakwatch.watch.arithmetic import group_medians
+from cubicweb_leakwatch.watch.givenback import floor_of
+from cubicweb_leakwatch.watch.load import without_load
+
+Array = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+_SINGLE = 40
+_TOGETHER = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """The samples of one or more lives as arrays; ``life`` numbers them, ``age`` is seconds since its first sample.
+
+    ``requests`` counts since the life's first sample, None when it is not always known; each row of ``members`` holds
+    the indexes of the samples that make one point (-1 for none).
+    """
+
+    samples: tuple[Sample, ...]
+    t: Array
+    life: Numbers
+    age: Array
+    requests: Array | None
+    members: Numbers
+
+    @property
+    def span_s(self) -> float:
+        """Seconds from the first sample to the last."""
+        return float(self.t[-1] - self.t[0])
+
+    def mean(self, values: Array) -> Array:
+        """Return the mean of each point's samples."""
+        taken = np.where(self.members >= 0, values[self.members], 0.0)
+        return np.asarray(taken.sum(axis=1) / self.counts, float)
+
+    @property
+    def point_lives(self) -> Numbers:
+        """The life each point belongs to."""
+        return np.asarray(self.life[self.members[:, 0]], np.int64)
+
+    @property
+    def counts(self) -> Array:
+        """How many samples each point is made of."""
+        return np.asarray((self.members >= 0).sum(axis=1), float)
+
+
+def history_of(lives: Sequence[Sequence[Sample]]) -> History:
+    """Return the arrays of process lives, the oldest first; each must hold a sample."""
+    samples = tuple(sample for life in lives for sample in life)
+    t = np.array([sample.t for sample in samples])
+    life = np.repeat(np.arange(len(lives), dtype=np.int64), [len(members) for members in lives])
+    starts = np.array([members[0].t for members in lives])
+    served = values_of(samples, "requests")
+    requests = None
+    if not np.isnan(served).any():
+        requests = served - np.array([members[0].requests or 0 for members in lives], float)[life]
+    return History(samples, t, life, t - starts[life], requests, _grouped(life))
+
+
+def values_of(samples: Sequence[Sample], meter: str) -> Array:
+    """Return one meter of all samples, NaN where it is not known."""
+    return np.array([np.nan if (v := getattr(s, meter)) is None else v for s in samples], float)
+
+
+def point_values(history: History, values: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
+    """Return a meter (a value a sample, NaN for unknown) at the points, and which points are known and proven.
+
+    What follows the load is taken out, and so is what was given back later.
+    """
+    known = ~np.isnan(values)
+    life = history.life[known]
+    requests = None if history.requests is None else history.requests[known]
+    y = without_load(history.t[known], life, requests, values[known])
+    proven = np.ones(len(y), bool)
+    for number in np.unique(life):
+        members = np.flatnonzero(life == number)
+        y[members], proven[members] = floor_of(y[members], resolution)
+    everywhere = np.full(len(values), np.nan)
+    everywhere[known] = np.where(proven, y, np.nan) if proven.sum() >= 12 else y
+    medians = group_medians(everywhere, history.members)
+    return medians, ~np.isnan(medians)
+
+
+def _grouped(life: Numbers) -> Numbers:
+    """Group samples to points: the newest one each, older ones several, never across two lives."""
+    older = max(0, len(life) - _SINGLE)
+    size = max(1, -(-older // _TOGETHER))
+    cuts = {*range(0, older, size), *range(older, len(life)), *(np.flatnonzero(np.diff(life)) + 1).tolist()}
+    starts = sorted(cuts)
+    stops = np.array([*starts[1:], len(life)])
+    indexes = np.array(starts)[:, None] + np.arange(size)[None, :]
+    return np.where(indexes < stops[:, None], indexes, -1)

@@ -1,0 +1,239 @@
+"""Whether a meter goes on growing, since when and how fast: every shape is weighed, none is tested alone.
+
+Bayesian model averaging (Raftery 1995) with the Schwarz criterion (1978) as the price of a parameter: each shape under
+each assumption about the noise gets a weight; the probability that growth goes on is the weight of the shapes that end
+with it, and the rate is the mixture of theirs. So a cache that fills and a leak are compared with one another, not each
+with "nothing happens", which is why a filled cache does not look like a leak, as it does to a trend test.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cubicweb_leakwatch.watch.arithmetic import log_sum_exp, normal_below, running_median, spread_of
+from cubicweb_leakwatch.watch.noise import Noise, noises
+from cubicweb_leakwatch.watch.regression import Fit, fit_all
+from cubicweb_leakwatch.watch.series import History
+from cubicweb_leakwatch.watch.shapes import END_POINTS, PRIOR, TAIL_POINTS, Family, shapes_for
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+_LEAST_POINTS = 8
+_NEGLIGIBLE = 1e-3
+_PARTS = 60
+# Deviations are widened by this: no noise model is quite right, and a rate is not better known than to a few per cent.
+_WIDER = 1.5
+_RATE_RESOLUTION = 0.02
+# No shape is quite right: what is smaller than this share of all that happened is not explained by another one.
+_SHAPE_RESOLUTION = 0.005
+_MOST_JUMPS = 5
+_JUMP_DEVIATIONS = 8.0
+_JUMP_WINDOW = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Trend:
+    """What a meter does; rates are of the meter's unit a second, with the 95 % interval low..high.
+
+    ``growing`` is the probability that growth goes on, ``weights`` those of all families. Of the best shape: ``since``
+    and ``until`` (unix seconds) bound its growth, ``end_share`` is where in the history it was over, ``growth`` how
+    much it grew from ``since`` on, ``left`` the share of a saturating growth still to come, ``ceiling`` where it ends.
+    ``noise`` is the deviation of single points from it, ``fitted`` its value at the points, ``z`` the rate in
+    deviations.
+    """
+
+    growing: float
+    weights: dict[Family, float]
+    rate: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    z: float = 0.0
+    since: float = 0.0
+    until: float = 0.0
+    end_share: float = 0.0
+    growth: float = 0.0
+    left: float = 0.0
+    ceiling: float | None = None
+    noise: float = 0.0
+    per_request: float | None = None
+    fitted: Array = dataclasses.field(default_factory=lambda: np.zeros(0))
+    log_likelihoods: Array = dataclasses.field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def family(self) -> Family:
+        """The family with the greatest weight."""
+        return max(self.weights, key=lambda family: self.weights[family])
+
+
+class Trends:
+    """Fits the meters of one history; what depends on the times alone is worked out once."""
+
+    def __init__(self, history: History) -> None:
+        self.t = history.mean(history.t)
+        self.life = history.point_lives
+        self.counts = history.counts
+        age = history.mean(history.age)
+        requests = None if history.requests is None else history.mean(history.requests)
+        axes, self.scales = _axes(age, requests, self.life)
+        self.top_requests = None if requests is None else float(np.max(requests))
+        self.shapes = shapes_for(axes)
+        self._log_prior = _log_prior([(m.family, len(m.columns), m.axis) for m in self.shapes.models])
+        self._white: dict[bytes, list[tuple[Noise, Array]]] = {}
+
+    def fit(self, y: Array, known: Flags, resolution: float, prior: Array | None = None) -> Trend:
+        """Weigh all shapes for a meter at the points; ``resolution`` is the least deviation its values can have.
+
+        ``prior`` holds log weights of the models (of another meter's trend) to use in place of the usual ones.
+        """
+        if known.sum() < _LEAST_POINTS or float(np.ptp(y[known])) <= resolution:
+            return self._flat(y, known)
+        level = float(np.median(y[known]))
+        resolution = max(resolution, _SHAPE_RESOLUTION * float(np.ptp(y[known])))
+        jumps = _jumps(y[known], self.life[known])
+        log_prior = self._log_prior if prior is None else prior
+        fits = [
+            fit_all(noise, basis, self.shapes, self.life[known], np.column_stack([y[known] - level, jumps]), resolution)
+            for noise, basis in self._whitened(known)
+        ]
+        return self._averaged(fits, log_prior, y, known, jumps)
+
+    def _whitened(self, known: Flags) -> list[tuple[Noise, Array]]:
+        """Return each noise with the columns made independent under it, for the points that are known."""
+        key = known.tobytes()
+        if key not in self._white:
+            found = noises(self.t[known], self.life[known], self.counts[known])
+            self._white[key] = [(noise, noise.whiten(self.shapes.basis[known])) for noise in found]
+        return self._white[key]
+
+    def _shown(self, known: Flags) -> Flags:
+        """Return which models show in the known points: some behind the bend, some after the end."""
+        columns = self.shapes.basis[known]
+        moved = (columns > columns.min(axis=0)).sum(axis=0) >= TAIL_POINTS
+        ended = (columns >= self.shapes.basis.max(axis=0)).sum(axis=0) >= END_POINTS
+        moved[self.shapes.jumps] = True
+        last = np.where(self.shapes.second >= 0, self.shapes.second, self.shapes.first)
+        return np.asarray((last < 0) | (moved[last] & (ended[last] | ~self.shapes.stops)), bool)
+
+    def _flat(self, y: Array, known: Flags) -> Trend:
+        """Return the trend of a meter that never moves, or that has too few points to say more."""
+        weights: dict[Family, float] = {family: float(family == "flat") for family in PRIOR}
+        level = float(np.median(y[known])) if known.any() else 0.0
+        return Trend(0.0, weights, since=float(self.t[0]), until=float(self.t[0]), fitted=np.full(len(y), level))
+
+    def _averaged(self, fits: Sequence[Fit], log_prior: Array, y: Array, known: Flags, jumps: Array) -> Trend:
+        """Mix the models of all noises by their weight into one statement."""
+        shapes = self.shapes
+        log_weight = np.stack([fit.log_likelihood for fit in fits]) + np.where(self._shown(known), log_prior, -np.inf)
+        weight = np.exp(log_weight - log_sum_exp(log_weight))
+        families = np.array([model.family for model in shapes.models])
+        weights: dict[Family, float] = {family: float(weight[:, families == family].sum()) for family in PRIOR}
+        scale = np.array([self.scales[model.axis] for model in shapes.models])
+        slope = np.stack([fit.slope for fit in fits]) / scale
+        slope_sd = np.maximum(np.stack([fit.slope_sd for fit in fits]) / scale, 1e-300)
+        up = np.where(shapes.goes_on, weight * normal_below(slope / slope_sd), 0.0)
+        growing = float(up.sum())
+        best = self._described(fits, up if growing > 0.5 else weight, y, known, jumps)
+        likelihoods = log_sum_exp(np.stack([fit.log_likelihood for fit in fits]), axis=0)
+        best = dataclasses.replace(best, growing=growing, weights=weights, log_likelihoods=likelihoods)
+        kept = up > _NEGLIGIBLE * max(growing, 1e-12)
+        if not kept.any():
+            return best
+        low, rate, high = _mixture(up[kept], slope[kept], _WIDER * slope_sd[kept])
+        z = float(np.sum(up[kept] * slope[kept] / slope_sd[kept]) / up[kept].sum())
+        blur = _RATE_RESOLUTION * abs(rate)
+        return dataclasses.replace(best, rate=rate, low=low - blur, high=high + blur, z=z)
+
+    def _described(self, fits: Sequence[Fit], weight: Array, y: Array, known: Flags, jumps: Array) -> Trend:
+        """Describe the best single model: since when, until when, how much, to which ceiling."""
+        number, best = (int(index) for index in np.unravel_index(int(np.argmax(weight)), weight.shape))
+        model, fit = self.shapes.models[best], fits[number]
+        axis = self.shapes.axes[model.axis]
+        newest = self.life == self.life[-1]
+        since, until = (float(np.interp(x, axis[newest], self.t[newest])) for x in (model.start, model.end))
+        moved = fit.curve(best, self.shapes, known, jumps)
+        moved = moved + _levels(y[known] - moved, self.life[known])
+        growth = self._growth(fit, best, jumps)
+        per_request = None
+        if model.axis == 1 and model.tail >= 0 and self.top_requests:
+            per_request = float(fit.slope[best]) / self.top_requests
+        return Trend(
+            0.0, {}, since=since, until=until, end_share=model.end, growth=growth, left=model.left,
+            ceiling=float(moved[-1]) + growth * model.left if model.family == "ending" else None,
+            noise=float(fit.spread[best]), per_request=per_request, fitted=np.interp(self.t, self.t[known], moved),
+        )  # fmt: skip
+
+    def _growth(self, fit: Fit, best: int, jumps: Array) -> float:
+        """Return how much the best model grew in the longest life: from its bend on, to its end, or by its jumps."""
+        model, top = self.shapes.models[best], float(np.max(self.shapes.axes[self.shapes.models[best].axis]))
+        if model.tail >= 0:
+            return float(fit.slope[best]) * max(0.0, top - model.start)
+        if model.family == "step":
+            return float(fit.first[best]) * float(jumps[-1] - jumps[0])
+        if not model.columns:
+            return 0.0
+        column = self.shapes.basis[:, model.columns[-1]]
+        return float(fit.slope[best]) * float(np.max(column))
+
+
+def _axes(age: Array, requests: Array | None, life: NDArray[np.int64]) -> tuple[tuple[Array, ...], list[float]]:
+    """Return the axes within 0..1 and how many seconds one unit of each is."""
+    span = max(float(np.max(age)), 1.0)
+    axes, scales = [age / span], [span]
+    if requests is not None and float(np.max(requests)) > 0:
+        lives = [life == number for number in np.unique(life)]
+        served = sum(float(np.ptp(requests[members])) for members in lives)
+        if served > 0:
+            seconds = sum(float(np.ptp(age[members])) for members in lives)
+            axes.append(requests / float(np.max(requests)))
+            scales.append(float(np.max(requests)) * seconds / served)
+    return tuple(axes), scales
+
+
+def _log_prior(groups: Sequence[tuple[Family, int, int]]) -> Array:
+    """Return the prior of each model: its family's, shared by axis and number of columns, then evenly."""
+    size = {group: groups.count(group) for group in set(groups)}
+    shares = {family: len({group for group in size if group[0] == family}) for family, _, _ in groups}
+    return np.log([PRIOR[group[0]] / shares[group[0]] / size[group] for group in groups])
+
+
+def _mixture(weight: Array, mean: Array, sd: Array) -> tuple[float, float, float]:
+    """Return the 2.5 % point, mean and 97.5 % point of a mixture of normal distributions."""
+    heaviest = np.argsort(-weight)[:_PARTS]
+    weight, mean, sd = weight[heaviest], mean[heaviest], sd[heaviest]
+    share = weight / weight.sum()
+    # the points where any part of the mixture bends
+    grid = np.unique((mean[:, None] + sd[:, None] * np.linspace(-4, 4, 25)[None, :]).ravel())
+    below = share @ normal_below((grid[None, :] - mean[:, None]) / sd[:, None])
+    low, high = np.interp([0.025, 0.975], below, grid)
+    return float(low), float(share @ mean), float(high)
+
+
+def _levels(left: Array, life: NDArray[np.int64]) -> Array:
+    """Return, for each point, the median of what is left in its life."""
+    numbers, where = np.unique(life, return_inverse=True)
+    medians = np.array([np.median(left[life == number]) for number in numbers])
+    return np.asarray(medians[where], float)
+
+
+def _jumps(y: Array, life: NDArray[np.int64]) -> Array:
+    """Return the sum of the sudden steps of a meter up to each point: at most a few, far out of its usual moves."""
+    total = np.zeros(len(y))
+    if len(y) < 4 * _JUMP_WINDOW:
+        return total
+    smooth = running_median(y, _JUMP_WINDOW)
+    half = _JUMP_WINDOW // 2 + 1
+    # the level after a point less the level before it, each from the window that touches it
+    step = np.zeros(len(y))
+    step[half:-half] = smooth[2 * half - 1 : -1] - smooth[: -2 * half]
+    step[half:-half][life[2 * half - 1 : -1] != life[: -2 * half]] = 0.0
+    usual = float(np.median(step))
+    least = _JUMP_DEVIATIONS * spread_of(step)
+    for _ in range(_MOST_JUMPS):
+        at = int(np.argmax(np.abs(step - usual)))
+        if abs(step[at] - usual) <= max(least, 1e-12):
+            break
+        total[at:] += step[at]
+        step[max(0, at - _JUMP_WINDOW) : at + _JUMP_WINDOW + 1] = usual
+    return total

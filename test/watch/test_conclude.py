@@ -1,0 +1,200 @@
+"""What is concluded from a process's history."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from cubicweb_leakwatch.watch.conclude import conclude, conclude_all
+from cubicweb_leakwatch.watch.finding import Event
+
+from .traces import BASE, MIB, START, line, samples, saturating
+
+N = 300
+HOURS = N * 60 / 3600
+
+
+def grown(total: float, **more: float) -> dict[str, np.ndarray]:
+    """Return meters in which RSS grows by ``total`` bytes and others by so much of a unit a byte."""
+    return {"rss": line(N, total), **{name: line(N, total * each) for name, each in more.items()}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "meters"),
+    [
+        ("steady", {}),
+        ("python-objects", grown(60 * MIB, gc_objects=1 / 400, python_blocks=1 / 90, malloc_used=0.1)),
+        ("uncollectable", grown(60 * MIB, gc_objects=1 / 400, garbage=1 / 4000, python_blocks=1 / 90)),
+        ("python-memory", grown(60 * MIB, python_blocks=1 / 90)),
+        ("native", grown(60 * MIB, malloc_used=1.0)),
+        ("fragmentation", grown(60 * MIB, malloc_free=1.0)),
+        ("fragmentation", grown(60 * MIB)),
+        ("file-descriptors", {"fds": line(N, 200), "rss": line(N, 2 * MIB)}),
+        ("threads", {"threads": line(N, 100), "rss": line(N, 10 * MIB), "malloc_used": line(N, 10 * MIB)}),
+    ],
+)
+def test_the_meter_that_grows_tells_the_kind(kind: str, meters: dict[str, np.ndarray]) -> None:
+    """Each kind shows in its own meter."""
+    finding = conclude(samples(N, **meters))
+    assert finding.kind == kind, finding.evidence
+    assert finding.advice
+
+
+def test_the_true_rate_lies_in_the_interval() -> None:
+    """Sixty MiB in five hours are twelve an hour."""
+    finding = conclude(samples(N, **grown(60 * MIB, gc_objects=1 / 400)))
+    assert finding.rate_low is not None and finding.rate_high is not None and finding.rate_bytes_per_h is not None
+    assert finding.rate_low <= 60 * MIB / HOURS <= finding.rate_high
+    assert math.isclose(finding.rate_bytes_per_h, 60 * MIB / HOURS, rel_tol=0.05)
+
+
+def test_a_filled_cache_is_a_plateau_with_its_ceiling() -> None:
+    """Growth that came to an end is no leak, and one is told where it ends."""
+    more = saturating(N, 60 * MIB, 0.12)
+    finding = conclude(samples(N, rss=more, gc_objects=more / 400, python_blocks=more / 90))
+    assert finding.kind == "plateau" and not finding.leak
+    assert finding.ceiling is not None and math.isclose(finding.ceiling, BASE + 60 * MIB, rel_tol=0.03)
+
+
+def test_a_cache_still_filling_is_warming_up() -> None:
+    """Growth that slows down without an end in sight is neither a plateau nor a leak."""
+    more = saturating(N, 120 * MIB, 0.7)
+    assert conclude(samples(N, rss=more, gc_objects=more / 400, python_blocks=more / 90)).kind == "warming-up"
+
+
+def test_a_start_long_over_is_steady() -> None:
+    """Imports of the first minutes are forgotten after hours."""
+    more = saturating(N, 60 * MIB, 0.01)
+    assert conclude(samples(N, rss=more, gc_objects=more / 400, python_blocks=more / 90)).kind == "steady"
+
+
+def test_a_high_water_mark_is_no_leak() -> None:
+    """A batch used much memory once; the allocator keeps it, free."""
+    kept = 80 * MIB * (np.arange(N) > 140)
+    assert conclude(samples(N, rss=kept, malloc_free=kept)).kind == "steady"
+
+
+def test_a_collector_that_runs_rarely_makes_no_leak() -> None:
+    """What is given back each time has not leaked, even at the end of a tooth."""
+    tooth = 40 * MIB * ((np.arange(N) / 70) % 1)
+    finding = conclude(samples(N, rss=tooth, gc_objects=tooth / 400, python_blocks=tooth / 90))
+    assert not finding.leak
+
+
+def test_a_leak_under_a_sawtooth_is_found() -> None:
+    """The floor rises although every tooth falls back."""
+    more = 40 * MIB * ((np.arange(N) / 17) % 1) + line(N, 80 * MIB)
+    finding = conclude(samples(N, rss=more, gc_objects=more / 400, python_blocks=more / 90))
+    assert finding.kind == "python-objects"
+
+
+def test_a_daily_wave_is_no_leak() -> None:
+    """Not on the rising side of the last day either."""
+    n = 700
+    wave = 30 * MIB * np.sin(np.arange(n) * 300 / 86400 * 2 * np.pi)
+    assert not conclude(samples(n, 300.0, rss=wave, gc_objects=wave / 400, python_blocks=wave / 90)).leak
+
+
+def test_growth_over_restarts_is_one_leak() -> None:
+    """Each life starts small again and grows as the one before."""
+    more = np.concatenate([line(75, 40 * MIB)] * 4)
+    pids = np.repeat([11, 12, 13, 14], 75).tolist()
+    finding = conclude(samples(N, rss=more, gc_objects=more / 400, python_blocks=more / 90, pid=pids))
+    assert finding.kind == "python-objects"
+    assert finding.rate_bytes_per_h is not None
+    assert math.isclose(finding.rate_bytes_per_h, 40 * MIB / (75 / 60), rel_tol=0.1)
+
+
+def test_a_deployment_that_fixed_the_leak_is_told() -> None:
+    """Only what came after it counts, and before and after are compared."""
+    more = np.concatenate([line(150, 60 * MIB), np.zeros(150)])
+    trace = samples(N, rss=more, gc_objects=more / 400, pid=[1] * 150 + [2] * 150)
+    finding = conclude(trace, events=[Event(START + 149.5 * 60, "deployment", "mercurial 6.9.5 → 7.2.4")])
+    assert finding.kind == "steady" and finding.evidence["deployment"]["effect"] == "fixed"
+    assert finding.evidence["deployment"]["rate_before_bytes_per_h"] > 20 * MIB
+
+
+def test_a_fix_is_seen_without_being_told_of_the_deployment() -> None:
+    """A long flat life after a leaking one settles it."""
+    more = np.concatenate([line(150, 60 * MIB), np.zeros(150)])
+    assert not conclude(samples(N, rss=more, gc_objects=more / 400, pid=[1] * 150 + [2] * 150)).leak
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_leak_is_said_within_twenty_samples_of_its_bend(seed: int) -> None:
+    """One MiB a sample, under noise of five, after a quiet history; and not before it begins."""
+    n = 120
+    noise = np.random.default_rng(seed).normal(0, 5 * MIB, n)
+    leak = np.maximum(0, np.arange(n) - 99) * MIB
+    trace = samples(n, rss=noise + leak, gc_objects=leak / 400, python_blocks=leak / 90)
+    assert conclude(trace).leak and conclude(trace).confidence > 0.9
+    assert not conclude(trace[:100]).leak
+
+
+def test_rss_alone_is_enough_to_find_a_leak() -> None:
+    """Without any other meter the kind is a guess, and the confidence says so."""
+    finding = conclude(samples(N, rss=line(N, 60 * MIB), only=()))
+    assert finding.leak and finding.confidence < 0.7
+    assert "gc_objects" in str(finding.evidence["notes"])
+
+
+def test_the_owner_comes_before_its_containers() -> None:
+    """Three dictionaries an object do not make the dictionary the culprit, nor does what grew only at the start."""
+    more = line(N, 60 * MIB)
+    owned = (more / 2000).astype(int)
+    start = np.minimum(5000, np.arange(N) * 500)
+    types = [
+        {"shop.Handler": int(o), "builtins.dict": 9000 + 3 * int(o), "shop.Page": int(s), "builtins.list": 500}
+        for o, s in zip(owned, start, strict=True)
+    ]
+    finding = conclude(samples(N, rss=more, gc_objects=more / 500, types=types))
+    assert finding.culprits[0].type == "shop.Handler"
+    assert math.isclose(finding.culprits[0].objects_per_h, 60 * MIB / 2000 / HOURS, rel_tol=0.05)
+
+
+def test_the_view_that_leaks_is_named_with_its_bytes() -> None:
+    """Two other views run side by side with it and keep nothing."""
+    rng = np.random.default_rng(3)
+    mix = np.cumsum(rng.poisson(rng.uniform(5, 60, (N, 3))), axis=0)
+    more = mix[:, 0] * 8192.0
+    views = [{"report": int(a), "index": int(b), "edit": int(c)} for a, b, c in mix]
+    requests = mix.sum(axis=1).tolist()
+    finding = conclude(samples(N, rss=more, gc_objects=more / 400, views=views, requests=requests))
+    assert [view.view for view in finding.views] == ["report"]
+    assert finding.views[0].low <= 8192 <= finding.views[0].high and finding.views[0].share > 0.9
+
+
+def test_the_time_left_follows_from_level_and_rate() -> None:
+    """Twelve MiB an hour reach a limit sixty above the last level in five hours."""
+    finding = conclude(samples(N, **grown(60 * MIB, gc_objects=1 / 400)), limit=BASE + 120 * MIB)
+    assert finding.seconds_to_limit is not None and math.isclose(finding.seconds_to_limit, 5 * 3600, rel_tol=0.1)
+
+
+def test_a_plateau_under_the_limit_never_reaches_it() -> None:
+    """No time is predicted for what does not happen."""
+    more = saturating(N, 60 * MIB, 0.12)
+    assert conclude(samples(N, rss=more, gc_objects=more / 400), limit=BASE + 90 * MIB).seconds_to_limit is None
+
+
+def test_pythonmalloc_is_noticed() -> None:
+    """Without blocks of its own, Python's memory shows in malloc's figures."""
+    more = line(N, 60 * MIB)
+    trace = samples(N, rss=more, gc_objects=more / 400, malloc_used=more, python_blocks=-400_000)
+    trace = [dataclasses.replace(sample, python_blocks=0) for sample in trace]
+    finding = conclude(trace)
+    assert finding.kind == "python-objects" and "PYTHONMALLOC" in finding.evidence["notes"][0]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 9])
+def test_too_few_samples_are_not_enough(n: int) -> None:
+    """Nothing is concluded from a handful."""
+    assert conclude(samples(max(n, 2))[:n]).kind == "not-enough-data"
+
+
+def test_two_processes_are_two_findings() -> None:
+    """Each is judged for itself, whatever the order of the samples."""
+    leaking = samples(N, process="web-2", pid=2, **grown(60 * MIB, gc_objects=1 / 400))
+    both = [s for pair in zip(samples(N, process="web-1", pid=1), leaking, strict=True) for s in pair]
+    assert [(f.process, f.kind) for f in conclude_all(both)] == [("web-1", "steady"), ("web-2", "python-objects")]
+    assert [(f.process, f.kind) for f in conclude_all(both[::-1])] == [("web-1", "steady"), ("web-2", "python-objects")]
