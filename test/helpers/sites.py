@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cubicweb_leakdemo.runner import processes, traffic
-from cubicweb_leakdemo.runner.instance import ADMIN, PASSWORD, Instance
-
-HOST = "127.0.0.1"
+from cubicweb_leakdemo.runner.instance import ADMIN, HOST, PASSWORD, Instance
 
 
 def ctl(
@@ -41,13 +39,17 @@ class Site:
     """A served instance."""
 
     instance: Instance
-    port: int
     server: processes.Running
 
     @property
     def address(self) -> str:
         """The site's root URL, with the slash."""
-        return f"http://{HOST}:{self.port}/"
+        return self.instance.address
+
+    @property
+    def port(self) -> int:
+        """The TCP port of 127.0.0.1 that it listens on."""
+        return self.instance.port
 
     def ask(self, name: str, *arguments: str) -> Any:
         """Return the ``data`` of a command's ``--json``; fail with what it said."""
@@ -72,13 +74,12 @@ class Site:
 
 @contextmanager
 def served(instance: Instance, *options: str) -> Iterator[Site]:
-    """Serve ``instance`` with leak-serve on a free port until the end of the block, and check that it ends in order."""
-    port = traffic.free_port()
-    command = instance.command("leak-serve", instance.name, "--bind", f"{HOST}:{port}", *options)
+    """Serve ``instance`` with leak-serve until the end of the block, and check that it ends in order."""
+    command = instance.command("leak-serve", instance.name, *options)
     server = processes.start("leak-serve", command, instance.environment(), instance.home / "leak-serve.log")
-    site = Site(instance, port, server)
+    site = Site(instance, server)
     try:
-        site.wait_for(lambda: answers(port, "/_leakwatch/readyz"), "the first answer")
+        site.wait_for(lambda: answers(site.port, "/_leakwatch/readyz"), "the first answer")
         yield site
     finally:
         status = server.stop()
@@ -181,7 +182,7 @@ def wait(condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> N
 
 
 def make_instance(home: Path, *cubes: str, options: dict[str, str] | None = None, **fields: Any) -> Instance:
-    """Create an instance in ``home``."""
-    instance = Instance(home, name="site", cubes=cubes, options=options or {}, **fields)
+    """Create an instance in ``home``, to be served on a free port."""
+    instance = Instance(home, traffic.free_port(), name="site", cubes=cubes, options=options or {}, **fields)
     instance.create()
     return instance

@@ -1,12 +1,12 @@
 """One leaking site that most integration tests look at, and a browser."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from cubicweb_leakdemo.runner import processes
-from cubicweb_leakdemo.runner.instance import Instance
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from sites import Site, make_instance, served, wait
@@ -20,7 +20,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("repository")
     log = folder / "repository.log"
     command = [sys.executable, "-m", "cubicweb_leakdemo.repository", str(folder / "hg")]
-    server = processes.start("the repository", command, Instance(folder).environment(), log)
+    server = processes.start("the repository", command, dict(os.environ), log)
     try:
         processes.wait_until(lambda: "http" in log.read_text(), "starting the repository", server)
         yield log.read_text().split()[-1]

@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cubicweb_leakdemo.runner.instance import Instance
-from sites import HOST, Site, ctl, make_instance
+from cubicweb_leakdemo.runner.instance import HOST, Instance
+from sites import Site, ctl, make_instance
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 

@@ -3,8 +3,9 @@
 import time
 
 import pytest
+from cubicweb_leakdemo.runner.instance import HOST
 from cubicweb_leakdemo.runner.traffic import Traffic
-from sites import HOST, Site
+from sites import Site
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

@@ -1,6 +1,7 @@
 """One run of the demo: make the instance, serve it, load it, and ask leakwatch what it sees."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from . import processes, show, traffic
-from .instance import CommandFailed, Instance
+from .instance import HOST, CommandFailed, Instance
 from .judge import Result, judge
 
-HOST = "127.0.0.1"
 WORKERS = 2
 REQUESTS_A_SECOND = 10.0
 PROGRESS_EVERY_S = 10.0
@@ -28,7 +28,7 @@ class Settings:
     home: Path
     port: int
     seconds: float | None = None
-    memory_limit: str = "110MiB"
+    memory_limit: str = "100MiB"
     polls: int = 20
     at_most: int = 2000
 
@@ -57,12 +57,12 @@ class Demo:
         self.logs.mkdir(parents=True, exist_ok=True)
         self.say("making the instance…")
         url = self._start_repository(stack)
-        self.instance = Instance(self.settings.home, options=self._options(url))
+        self.instance = Instance(self.settings.home, self.settings.port, options=self._options(url))
         self.instance.create()
         shell_lines = self.settings.home / "environment.sh"
         shell_lines.write_text(self.instance.shell_lines())
         self._start_site(stack)
-        self.say(show.where_to_look(self.instance, self._address(), shell_lines))
+        self.say(show.where_to_look(self.instance, shell_lines))
         self.begun = time.monotonic()
         self.traffic = traffic.Traffic(HOST, self.settings.port, path_of, REQUESTS_A_SECOND)
         self.traffic.start()
@@ -83,7 +83,7 @@ class Demo:
         log.unlink(missing_ok=True)
         folder = self.logs / "repository"
         command = [sys.executable, "-m", "cubicweb_leakdemo.repository", str(folder)]
-        self.repository = processes.start("the repository", command, Instance(self.settings.home).environment(), log)
+        self.repository = processes.start("the repository", command, dict(os.environ), log)
         stack.callback(self.repository.stop)
         processes.wait_until(lambda: "http" in log.read_text(), "starting the repository", self.repository)
         return log.read_text().split()[-1]
@@ -96,8 +96,6 @@ class Demo:
             self.instance.name,
             "--workers",
             str(WORKERS),
-            "--bind",
-            f"{HOST}:{self.settings.port}",
             "--memory-limit",
             self.settings.memory_limit,
         )
@@ -108,9 +106,6 @@ class Demo:
 
     def _answers(self) -> bool:
         return traffic.send(HOST, self.settings.port, "/", late_s=10.0).kind == traffic.ANSWERED
-
-    def _address(self) -> str:
-        return f"http://{HOST}:{self.settings.port}/"
 
     def _age(self) -> float:
         return time.monotonic() - self.begun

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+HOST = "127.0.0.1"
 ADMIN = "admin"
 PASSWORD = "admin"
 ANONYMOUS = "anon"
@@ -30,16 +31,22 @@ class CommandFailed(Exception):
 class Instance:
     """A CubicWeb instance whose files are all in ``home``; ``options`` are all-in-one.conf's, by their name.
 
-    ``database`` holds the lines of the system source; the default is a SQLite file in ``home``. ``programs`` is the
-    folder of ``cubicweb-ctl``.
+    It is served on ``port`` of 127.0.0.1, and the links of its pages say so. ``database`` holds the lines of the system
+    source; the default is a SQLite file in ``home``. ``programs`` is the folder of ``cubicweb-ctl``.
     """
 
     home: Path
+    port: int
     name: str = "demo"
     cubes: tuple[str, ...] = ("leakdemo",)
     options: dict[str, str] = field(default_factory=dict)
     database: dict[str, str] = field(default_factory=dict)
     programs: Path = Path(sys.executable).parent
+
+    @property
+    def address(self) -> str:
+        """The site's root URL, with the slash."""
+        return f"http://{HOST}:{self.port}/"
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables with which ``cubicweb-ctl`` finds the instance."""
@@ -100,9 +107,17 @@ class Instance:
     def _write_options(self) -> None:
         path = self.home / "etc" / self.name / "all-in-one.conf"
         text = path.read_text()
-        options = {"anonymous-user": ANONYMOUS, "anonymous-password": ANONYMOUS, **self.options}
-        for key, value in options.items():
+        for key, value in (self._common_options() | self.options).items():
             text, found = re.subn(rf"(?m)^#?{re.escape(key)}=.*$", lambda _: f"{key}={value}", text)  # noqa: B023
             if not found:
                 raise CommandFailed(f"{path} has no option {key}")
         path.write_text(text)
+
+    def _common_options(self) -> dict[str, str]:
+        return {
+            "interface": HOST,
+            "port": str(self.port),
+            "base-url": self.address,
+            "anonymous-user": ANONYMOUS,
+            "anonymous-password": ANONYMOUS,
+        }

@@ -24,10 +24,10 @@ or in a second terminal, from this folder:
 """
 
 
-def where_to_look(instance: Instance, address: str, shell_lines: Path) -> str:
+def where_to_look(instance: Instance, shell_lines: Path) -> str:
     """Return what a person who started the demo wants to know."""
     return WHERE_TO_LOOK.format(
-        address=address, login=ADMIN, password=PASSWORD, instance=instance.name, shell_lines=shell_lines
+        address=instance.address, login=ADMIN, password=PASSWORD, instance=instance.name, shell_lines=shell_lines
     )
 
 
