@@ -4,6 +4,7 @@ The commands and the services of the web pages share this; neither CubicWeb nor 
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,8 +100,12 @@ def gc_reports(
     """
 
     def report(address: ProbeAddress) -> dict[str, Any]:
+        asked = time.monotonic()
         with taken_dump(address) as dump:
-            return (analyse or _analyse_here)(dump["path"], limit=limit)
+            found = (analyse or _analyse_here)(dump["path"], limit=limit)
+        # how long the process stood still is known only once its dump has been written
+        elapsed_ms = (time.monotonic() - asked) * 1000
+        return {**found, "pause_ms": dump["pause_ms"], "elapsed_ms": elapsed_ms, "partial": dump["partial"]}
 
     return _each(choose(directory, process), report)
 
@@ -145,7 +150,7 @@ def verdict(findings: Sequence[Finding]) -> str:
         if worst.seconds_to_limit is not None:
             text += f", {format_duration(worst.seconds_to_limit)} to its limit"
         others = len(leaks) - 1
-        return text + (f"; {others} more leak{'s' if others == 1 else ''}" if others else "")
+        return text + (f"; so does {others} other" if others == 1 else f"; so do {others} others" if others else "")
     unknown = [finding for finding in findings if finding.kind == "not-enough-data"]
     if unknown and len(unknown) == len(findings):
         return "not enough data yet to judge: the processes have just started"

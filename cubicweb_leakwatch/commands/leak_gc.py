@@ -1,5 +1,6 @@
 """``leak-gc``: the gc page in the terminal."""
 
+import textwrap
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -107,24 +108,38 @@ def _garbage(garbage: dict[str, Any], screen: Screen) -> Iterator[str]:
 
 def _cycles(cycles: list[dict[str, Any]], screen: Screen) -> Iterator[str]:
     if not cycles:
-        yield "cycles with finalizers (__del__): none"
+        yield "cycles with finalizers (__del__), and trash: none"
         return
-    yield screen.style("cycles with finalizers (__del__)", "bold")
+    yield screen.style("cycles with finalizers (__del__), and trash that waits for the collector", "bold")
     for cycle in cycles:
         yield from _cycle(cycle, screen)
 
 
 def _cycle(cycle: dict[str, Any], screen: Screen) -> Iterator[str]:
     reach = "reachable" if cycle["reachable"] else "unreachable, waiting for the collector"
-    finalizers = ", ".join(clean(item) for item in cycle["finalizers"])
-    head = f"{cycle['count']:,} × {finalizers}"
+    head = f"{cycle['count']:,} × {cycle_name(cycle)}"
     size = f"{cycle['objects']:,} objects, {format_bytes(cycle['bytes'])}"
     yield f"  {screen.style(head, 'bold', 'yellow')}  {size}, {reach}"
     members = ", ".join(f"{clean(item['type'])} × {item['count']:,}" for item in cycle["types"])
-    yield f"    members: {members}"
-    yield f"    path:    {clean(path_text(cycle['path']))}"
+    yield from _wrapped("members: ", members, screen)
+    yield from _wrapped("path:    ", clean(path_text(cycle["path"])), screen)
     holder = cycle.get("holder")
-    yield f"    held by: {clean(holder) if holder else 'n/a' if cycle['reachable'] else 'nothing'}"
+    yield from _wrapped("held by: ", clean(holder) if holder else "n/a" if cycle["reachable"] else "nothing", screen)
+
+
+def cycle_name(cycle: dict[str, Any]) -> str:
+    """Return the types with finalizers of a cycle, or its first type where it has none."""
+    finalizers = ", ".join(clean(item) for item in cycle["finalizers"])
+    return finalizers or f"{clean(cycle['types'][0]['type'])} (no finalizer)"
+
+
+def _wrapped(label: str, text: str, screen: Screen) -> list[str]:
+    """Return the text behind its label, in as many lines of the terminal as it takes."""
+    indent = " " * 4
+    width = max(40, screen.width) if screen.width else 1_000_000
+    return textwrap.wrap(
+        text, width, initial_indent=indent + label, subsequent_indent=indent + " " * len(label), break_on_hyphens=False
+    )
 
 
 def path_text(path: list[str]) -> str:

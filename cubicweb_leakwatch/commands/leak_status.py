@@ -86,10 +86,11 @@ class LeakStatus(Command):
 
     def next_step(self, data: dict[str, Any], asked: Namespace) -> str:
         """Name the process to look into, when one leaks."""
-        leaking = [process["name"] for process in data["processes"] if process.get("leak") or process.get("garbage")]
+        leaking = [process for process in data["processes"] if process.get("leak") or process.get("garbage")]
         if not leaking or asked.check:
             return ""
-        return f"cubicweb-ctl leak-gc {asked.instance} --process {leaking[0]}"
+        worst = min(leaking, key=lambda process: process.get("seconds_to_limit") or float("inf"))
+        return f"cubicweb-ctl leak-gc {asked.instance} --process {worst['name']}"
 
     def exit_code(self, data: dict[str, Any], asked: Namespace) -> int:
         """Return the level with ``--check``, else 0."""

@@ -90,10 +90,18 @@ def plan(instance: Instance, loaded: Loaded, asked: Namespace, room: Room) -> La
         scheduler=Child(command=(*python, "cubicweb_leakwatch.scheduler", instance.name)) if asked.scheduler else None,
         workers=asked.workers,
         threads=asked.threads,
-        environment={**_virtual_environment(), **passed_on},
+        environment={**_virtual_environment(), **_links(asked.bind), **passed_on},
         limits=Limits(memory_bytes=limit, max_requests=settings.max_requests or 0, max_age_s=settings.max_age_s or 0.0),
         timing=Timing(drain_timeout_s=settings.drain_timeout_s),
     )
+
+
+def _links(bind: tuple[str, ...] | None) -> dict[str, str]:
+    """Where ``base-url`` is not set, links are made from the port; one that was named here must stand in them."""
+    host, colon, port = bind[0].rpartition(":") if bind and len(bind) == 1 else ("", "", "")
+    if not colon or host == "unix" or not port.isdecimal() or port == "0":
+        return {}
+    return {"CW_PORT": port}
 
 
 def _virtual_environment() -> dict[str, str]:

@@ -50,6 +50,16 @@ def test_several_addresses_are_several_sockets() -> None:
     assert planned("--bind", "127.0.0.1:0, unix:/run/a.sock").bind == ("127.0.0.1:0", "unix:/run/a.sock")
 
 
+@pytest.mark.parametrize(
+    ("bind", "port"),
+    [("127.0.0.1:8123", "8123"), ("[::1]:81", "81"), ("unix:/run/1", None), ("h:0", None), ("h:1,h:2", None)],
+)
+def test_links_follow_the_port_that_was_named(bind: str, port: str | None) -> None:
+    """An instance without base-url would otherwise send its visitors to its configured port."""
+    assert planned("--bind", bind).environment.get("CW_PORT") == port
+    assert "CW_PORT" not in planned().environment
+
+
 def test_without_a_limit_the_workers_share_what_there_is() -> None:
     """80 % of the memory among the workers, one successor and the scheduler; a control group's limit counts."""
     assert planned("--workers", "2").limits.memory_bytes == int(8 * GIB * 0.8) // 4

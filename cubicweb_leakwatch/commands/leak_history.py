@@ -1,0 +1,144 @@
+"""``leak-history``: what was recorded, over time."""
+
+import csv
+import io
+import time
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.moments import moment
+from cubicweb_leakwatch.commands.options import PROCESS, Option
+from cubicweb_leakwatch.commands.repository import connection
+from cubicweb_leakwatch.commands.spark import sparkline
+from cubicweb_leakwatch.commands.table import Column, render, words
+from cubicweb_leakwatch.commands.terminal import Screen
+from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
+from cubicweb_leakwatch.plain_text import clean
+from cubicweb_leakwatch.watch.units import MIB
+
+COLUMNS = (
+    words("PROCESS"),
+    Column("SNAPSHOTS", rank=3),
+    Column("FIRST MiB"),
+    Column("LAST MiB"),
+    Column("LOWEST MiB", rank=2),
+    Column("HIGHEST MiB", rank=1),
+    Column("CHANGE MiB"),
+    words("RSS"),
+)
+EVENTS = (words("TIME"), words("PROCESS"), words("EVENT"), words("TEXT", shrinks=True))
+CSV_COLUMNS = (
+    "t", "host", "process", "pid", "rss", "uss", "pss", "python_blocks", "malloc_used", "malloc_free",
+    "gc_objects", "garbage", "requests", "in_flight", "fds", "threads", "cgroup_limit", "note",
+)  # fmt: skip
+
+
+class LeakHistory(Command):
+    """Show recorded samples over time, with restarts and deployments."""
+
+    name = "leak-history"
+    own_options = (
+        PROCESS,
+        Option("--since", "from when: how long ago (24h) or a time (2026-05-01T12:00)", moment, "WHEN", "24h"),
+        Option("--until", "until when", moment, "WHEN", "now"),
+        Option("--types", "with the type counts of each sample, in JSON"),
+        Option("--csv", "the samples as CSV, sizes in bytes"),
+        Option("--svg", "write the chart to FILE as well", Path, "FILE"),
+    )
+    examples = (
+        ("cubicweb-ctl leak-history mysite --since 7d", "a week at a glance, with what happened in it"),
+        ("cubicweb-ctl leak-history mysite --process web-1 --csv", "the samples of one process, for a spreadsheet"),
+    )
+
+    def data(self, asked: Namespace) -> list[dict[str, Any]]:
+        """Return the samples; ``events`` and ``restarts`` go beside them into the document."""
+        if asked.since >= asked.until:
+            raise ConfigurationError("--since is not before --until", code="usage")
+        with connection(self.instance(asked)) as cnx:
+            recorded = cnx.call_service(
+                "leakwatch_history", since=asked.since, until=asked.until, process=asked.process, types=asked.types
+            )
+        self.beside = {"events": recorded["events"], "restarts": recorded["restarts"]}
+        if asked.svg:
+            write_chart(asked.svg, recorded)
+        return list(recorded["samples"])
+
+    def lines(self, data: list[dict[str, Any]], asked: Namespace, screen: Screen) -> Iterable[str]:
+        """Return a row a process, then what happened; or the CSV."""
+        if asked.csv:
+            return as_csv(data)
+        if not data:
+            return ["nothing was recorded in this time"]
+        return self._shown(data, screen)
+
+    def _shown(self, data: list[dict[str, Any]], screen: Screen) -> Iterator[str]:
+        first, last = data[0]["t"], data[-1]["t"]
+        yield screen.style(f"{len(data)} snapshots from {local(first)} to {local(last)}", "bold")
+        yield ""
+        yield from render(COLUMNS, [summary(name, samples) for name, samples in by_process(data).items()], screen)
+        events = [event for event in self.beside["events"] if event["kind"] in ("restart", "deployment")]
+        if events:
+            yield ""
+            rows = [[local(event["t"]), event["process"], event["kind"], event["text"]] for event in events]
+            yield from render(EVENTS, rows, screen)
+
+    def next_step(self, data: list[dict[str, Any]], asked: Namespace) -> str:
+        """Lead to the conclusion, or to what records."""
+        if asked.csv:
+            return ""
+        if not data:
+            return f"cubicweb-ctl leak-serve {asked.instance} runs the scheduler, which records"
+        return f"cubicweb-ctl leak-findings {asked.instance}   (what leakwatch concludes from it)"
+
+
+def by_process(samples: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the samples of each slot, by name; the host stands before it where there are several."""
+    items = list(samples)
+    several = len({sample.get("host") for sample in items}) > 1
+    found: dict[str, list[dict[str, Any]]] = {}
+    for sample in items:
+        name = f"{sample.get('host')}:{sample['process']}" if several else sample["process"]
+        found.setdefault(name, []).append(sample)
+    return dict(sorted(found.items()))
+
+
+def summary(name: str, samples: Sequence[dict[str, Any]]) -> list[object]:
+    """Return the row of one process."""
+    values = [sample["rss"] for sample in samples]
+    shown = [f"{value / MIB:.1f}" for value in (values[0], values[-1], min(values), max(values))]
+    return [name, len(values), *shown, f"{(values[-1] - values[0]) / MIB:+.1f}", sparkline(values)]
+
+
+def local(t: float) -> str:
+    """Return Unix seconds as local time with its zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(t))
+
+
+def as_csv(samples: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Return the samples as CSV, a header first."""
+    yield ",".join(CSV_COLUMNS)
+    for sample in samples:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow([_field(sample.get(name)) for name in CSV_COLUMNS])
+        yield line.getvalue()
+
+
+def _field(value: object) -> object:
+    """A spreadsheet takes a text that begins like a formula for one: it gets a quotation mark before it."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    text = clean(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def write_chart(path: Path, recorded: dict[str, Any]) -> None:
+    """Write the chart as a picture that stands alone. Raises ``LeakwatchError`` when the file cannot be written."""
+    from cubicweb_leakwatch.views.picture import picture
+
+    try:
+        path.write_text(picture(recorded), encoding="utf-8")
+    except OSError as error:
+        raise LeakwatchError(f"cannot write {path}: {error.strerror}", code="file") from error
