@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_instance(appid: str) -> None:
     """Boot the instance's repository and run its looping tasks until SIGTERM or SIGINT."""
+    state = this_process()  # now: its age counts from here, not from the end of the boot
     from cubicweb.cwconfig import CubicWebConfiguration
     from cubicweb.server.repository import Repository
 
@@ -68,7 +69,7 @@ def run_instance(appid: str) -> None:
         notify(os.environ.get("NOTIFY_SOCKET"), READY=1)
         run_until_stopped(repo.run_scheduler, switch)
     finally:
-        this_process().state = "stopping"
+        state.state = "stopping"
         repo.shutdown()
 
 

@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve_instance(appid: str) -> int:
     """Boot the instance and serve it until told to stop."""
+    state = this_process()  # now: its age counts from here, not from the end of the boot
     from cubicweb.cwconfig import CubicWebConfiguration
     from cubicweb.pyramid import wsgi_application_from_cwconfig
 
@@ -45,7 +46,7 @@ def serve_instance(appid: str) -> int:
     try:
         serve(
             app,
-            state=this_process(),
+            state=state,
             probe=probing.running(),
             threads=int(os.environ.get("LEAKWATCH_THREADS") or DEFAULT_THREADS),
             ready_check=lambda: answer_once(app, config, repo),

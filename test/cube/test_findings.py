@@ -1,0 +1,179 @@
+"""Findings open and close by themselves, and are told to whoever shows them."""
+
+import json
+import subprocess
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from cube_data import HOST, measured, sample
+from cubicweb.devtools.apptest_config import PostgresApptestConfiguration
+from cubicweb.devtools.testlib import CubicWebTC
+
+from cubicweb_leakwatch import conclusions
+from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.findings import POINTS, Findings, every_nth, spread_samples
+from cubicweb_leakwatch.judge import judged
+from cubicweb_leakwatch.records import record_measured
+from cubicweb_leakwatch.watch.finding import Culprit, Finding
+
+LEAK = Finding(
+    "web-1",
+    "python-objects",
+    since=1.5e9,
+    rate_bytes_per_h=3e6,
+    confidence=0.97,
+    culprits=(Culprit("hg.httphandler", 120.0),),
+    holder="POLLER.handlers",
+    seconds_to_limit=7200.0,
+    advice="Look at the holder.",
+)
+CALM = Finding("web-1", "steady", confidence=0.9)
+
+
+class FindingsTC(CubicWebTC):
+    def setUp(self):
+        """A runtime directory, and a process that lives."""
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.directory = Path(folder.name)
+        self.findings = Findings(HOST, self.directory)
+        self.write(lambda cnx: record_measured(cnx, measured(sample(time.time() - 60), started_at=1.5e9)))
+
+    def write(self, act):
+        """Act in a transaction of its own."""
+        with self.repo.internal_cnx() as cnx:
+            result = act(cnx)
+            cnx.commit()
+        return result
+
+    def conclude(self, *rounds, limits=None):
+        """Let one conclusion after the other be drawn."""
+        for finding in rounds:
+            with mock.patch.object(conclusions, "conclude_apart", return_value=[finding.as_json()]):
+                self.findings.update(self.write, limits or {})
+
+    def recorded(self):
+        """Return the recorded findings: kind, whether closed, what they are about."""
+        return self.write(
+            lambda cnx: (
+                cnx.execute(
+                    "Any K, C, N, H, R ORDERBY O WHERE X is LeakFinding, X kind K, X closed_at C, X holder H,"
+                    " X rate_bytes_per_h R, X opened_at O, X finding_of P, P name N"
+                ).rows
+            )
+        )
+
+    def test_one_conclusion_opens_nothing(self):
+        """A leak that is seen once may be an hour's whim."""
+        self.conclude(LEAK)
+        assert self.recorded() == []
+
+    def test_a_leak_seen_again_opens_one_finding(self):
+        """Seen twice in a row it is recorded, once, whatever it is called in between."""
+        self.conclude(LEAK, LEAK, LEAK)
+        assert self.recorded() == [["python-objects", None, "web-1", "POLLER.handlers", 3e6]]
+
+    def test_an_open_finding_follows_what_is_known(self):
+        """New rates and a better kind go into the finding that is open."""
+        self.conclude(LEAK, LEAK, Finding("web-1", "uncollectable", rate_bytes_per_h=5e6))
+        assert self.recorded() == [["uncollectable", None, "web-1", None, 5e6]]
+
+    def test_it_closes_when_the_leak_is_gone_for_good(self):
+        """Three calm conclusions in a row close it; a doubtful one in between starts the count again."""
+        self.conclude(LEAK, LEAK, CALM, CALM, LEAK, CALM, CALM)
+        assert self.recorded()[0][1] is None
+        self.conclude(CALM)
+        assert self.recorded()[0][1] is not None
+
+    def test_a_leak_that_comes_back_is_a_new_finding(self):
+        """A closed finding stays closed."""
+        self.conclude(LEAK, LEAK, CALM, CALM, CALM, LEAK, LEAK)
+        assert [row[1] is None for row in self.recorded()] == [False, True]
+
+    def test_pages_and_commands_read_it_without_a_database(self):
+        """What was concluded last lies beside the probes, as documented."""
+        self.conclude(LEAK)
+        assert conclusions.read_findings(self.directory) == [LEAK.as_json()]
+        told = conclusions.finding_of(conclusions.read_findings(self.directory), "web-1")
+        assert (told.kind, told.leak, told.seconds_to_limit) == ("python-objects", True, 7200.0)
+        assert conclusions.finding_of([], "web-2").kind == "not-enough-data"
+
+    def test_the_limits_of_the_processes_reach_the_judge(self):
+        """How long a process has left depends on its limit."""
+        with mock.patch.object(conclusions, "conclude_apart", return_value=[]) as conclude:
+            self.findings.update(self.write, {"web-1": 4096})
+        (samples, limits), _ = conclude.call_args
+        assert (len(samples), limits) == (1, {"web-1": 4096})
+
+    def test_a_day_is_enough_and_evenly_spread(self):
+        """Of the last day some hundred samples are read, evenly spread, with their types; of older ones none."""
+        now = time.time()
+        samples = [sample(now - 86000 + 60 * i, types={"dict": i + 1}) for i in range(3 * POINTS // 2)]
+        self.write(lambda cnx: record_measured(cnx, measured(sample(now - 90000), *samples, name="web-2", pid=5)))
+        found = [row for row in self.write(lambda cnx: spread_samples(cnx, HOST, now)) if row["process"] == "web-2"]
+        assert POINTS // 2 < len(found) <= POINTS
+        assert found[-1]["types"] == {"dict": 3 * POINTS // 2}
+        gaps = {round(late["t"] - early["t"]) for early, late in pairwise(found)}
+        assert gaps == {120}
+
+
+@pytest.mark.usefixtures("postgres")
+class FindingsOnPostgresTC(FindingsTC):
+    """All of the above on PostgreSQL."""
+
+    configcls = PostgresApptestConfiguration
+
+
+def test_the_judge_concludes_for_each_process():
+    """A process apart gets samples of several processes and returns a finding for each."""
+    samples = [{"t": 60.0 * i, "rss": 10**8, "process": name} for i in range(5) for name in ("web-1", "scheduler")]
+    assert [finding["process"] for finding in judged({"samples": samples})] == ["scheduler", "web-1"]
+
+
+def test_the_judge_runs_apart():
+    """Samples go in, findings come out, and this process has loaded no NumPy for it."""
+    samples = [{"t": 60.0 * i, "rss": 10**8, "process": "web-1"} for i in range(3)]
+    (finding,) = conclusions.conclude_apart(samples, {"web-1": None})
+    assert finding["process"] == "web-1"
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        subprocess.CompletedProcess([], 1, b"[]", b"ValueError: a sample needs 'rss'\n"),
+        subprocess.CompletedProcess([], 0, b"no json", b"ValueError: a sample needs 'rss'"),
+        subprocess.CompletedProcess([], 0, b"{}", b"ValueError: a sample needs 'rss'"),
+    ],
+)
+def test_a_judge_that_fails_says_why(monkeypatch, done):
+    """The operator reads the last line of what it said."""
+    monkeypatch.setattr(subprocess, "run", mock.Mock(return_value=done))
+    with pytest.raises(LeakwatchError, match="needs 'rss'"):
+        conclusions.conclude_apart([], {})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"t": 1}', '{"t": "x", "findings": []}', '{"t": 1, "findings": []}'])
+def test_findings_that_are_damaged_or_old_are_none(tmp_path, text):
+    """Half a file, another's file, or one of last year gives no finding and no error."""
+    (tmp_path / "findings.json").write_text(text)
+    assert conclusions.read_findings(tmp_path) == []
+
+
+def test_every_nth_keeps_the_last():
+    """The newest sample is always among them."""
+    assert every_nth(list(range(10)), 4) == [0, 3, 6, 9]
+    assert every_nth([1, 2], 4) == [1, 2]
+    assert every_nth([], 4) == []
+
+
+def test_findings_are_for_the_owner_alone(tmp_path):
+    """The file names types and holders of the heap."""
+    conclusions.write_findings(tmp_path, [LEAK.as_json()])
+    path = tmp_path / "findings.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert json.loads(path.read_text())["findings"][0]["process"] == "web-1"
