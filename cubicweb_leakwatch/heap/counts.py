@@ -4,6 +4,7 @@ import gc
 import time
 from dataclasses import dataclass
 from itertools import chain
+from types import CodeType
 from typing import Any
 
 from cubicweb_leakwatch.heap.forked import run_with_pins
@@ -105,12 +106,14 @@ def _count_untracked(groups: dict[int, list[object]], tally: _Tally) -> None:
 
 
 def _take_referents(met: Untracked, group: list[Any]) -> None:
-    """Note what these objects of one type refer to; the collector does not show a mapping's keys when all are str."""
+    """Note what objects of one type refer to; the collector does not show a mapping's keys and a code's constants."""
     tp = type(group[0])
     for start in range(0, len(group), 20_000):
         part = group[start : start + 20_000]
         referents = gc.get_referents(*part)
         if any(base is dict for base in mro(tp)):
             referents.extend(chain.from_iterable(map(dict.keys, part)))
+        elif tp is CodeType:
+            referents.extend(chain.from_iterable((code.co_consts, code.co_names) for code in part))
         del part
         met.take(referents)

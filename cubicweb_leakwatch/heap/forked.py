@@ -27,7 +27,7 @@ from typing import Any
 
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.heap.pins import Pins, pin
-from cubicweb_leakwatch.heap.room import look_for_room
+from cubicweb_leakwatch.heap.room import needed_bytes, why_no_room
 
 _PR_SET_PDEATHSIG = 1
 _EVERY_SIGNAL = set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
@@ -78,9 +78,9 @@ def run_in_copy(job: Callable[[], object], *, time_limit_s: float = 60.0) -> Cop
 def run_with_pins(job: Callable[[Pins], object], *, time_limit_s: float = 60.0) -> CopyResult:
     """Do as ``run_in_copy``; ``job`` also gets the pins: what the other threads were doing and owned."""
     with _one_at_a_time:
-        room = look_for_room()
-        if not room.enough:
-            raise CopyRefused(f"no heap copy taken: {room.sentence()}", "ask again later, or for the type counts only")
+        refusal = why_no_room(needed_bytes())
+        if refusal:
+            raise CopyRefused(f"no heap copy taken: {refusal}", "ask again later, or for the type counts only")
         return _fork_and_wait(job, time_limit_s)
 
 
@@ -104,18 +104,25 @@ def _fork(job: Callable[[Pins], object], writer: int) -> tuple[int, float]:
     """Fork; return the child's pid and how long the process was stopped (ms). The child never returns."""
     _hush()
     stopped = time.perf_counter()
-    collecting = gc.isenabled()
+    tracer, profiler, collecting = sys.gettrace(), sys.getprofile(), gc.isenabled()
+    sys.settrace(None)  # the program's; it must not follow into the copy
+    sys.setprofile(None)
     gc.disable()  # no collection may start in the child before our code does
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _EVERY_SIGNAL)
+    pins = None
     try:
         pins = pin()
         pid = os.fork()
         if pid == 0:
             _be_the_copy(job, pins, writer)
     finally:
+        if pins is not None:
+            pins.release()
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         if collecting:
             gc.enable()
+        sys.setprofile(profiler)
+        sys.settrace(tracer)
     return pid, (time.perf_counter() - stopped) * 1000
 
 
@@ -139,9 +146,7 @@ def _be_the_copy(job: Callable[[Pins], object], pins: Pins, writer: int) -> None
 
 
 def _leave_the_world(keep: int) -> None:
-    """Cut what ties the copy to the program: tracers, descriptors, its priority, a life after the parent's."""
-    sys.settrace(None)
-    sys.setprofile(None)
+    """Cut what ties the copy to the program: monitoring, descriptors, its priority, a life after the parent's."""
     _stop_monitoring()
     if tracemalloc.is_tracing():
         tracemalloc.stop()

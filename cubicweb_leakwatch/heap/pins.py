@@ -46,6 +46,12 @@ class Pins:
     frames: dict[int, FrameType]
     registered: dict[int, Any]
 
+    def release(self) -> None:
+        """Let go of everything now: the frame of ``pin`` leads back to whoever keeps this, which would linger."""
+        self.threads.clear()
+        self.frames.clear()
+        self.registered.clear()
+
 
 def _find(wanted: int) -> int | None:
     """Return the index of the word of our own thread state that holds ``wanted``."""

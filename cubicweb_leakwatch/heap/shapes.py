@@ -99,4 +99,4 @@ def _chain_to(reach: Reach, cycle: Cycle) -> list[int]:
     chain = reach.chain(int(cycle.finalizers[0]) if len(cycle.finalizers) else int(cycle.rows[0]))
     members = set(cycle.rows.tolist())
     entry = next((place for place, row in enumerate(chain) if row in members), len(chain) - 1)
-    return chain[: max(1, entry)]
+    return chain[: entry + 1]

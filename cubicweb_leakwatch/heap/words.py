@@ -1,6 +1,6 @@
 """Say a chain of references in words that a developer can act on."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePath
@@ -76,13 +76,13 @@ def path_of(graph: HeapGraph, chain: list[Link]) -> list[str]:
     return path
 
 
-def _plain_steps(graph: HeapGraph, chain: list[Link]) -> Iterator[Link]:
+def _plain_steps(graph: HeapGraph, chain: list[Link], thread_local: Container[int] = ()) -> Iterator[Link]:
     """Yield the links without dictionaries of attributes: their keys become attributes of what owns them."""
     inside = False
     for number, link in enumerate(chain):
         label = _as_attribute(link.label) if inside else link.label
         owner = chain[number - 1].row if number else -1
-        inside = _is_namespace(graph, owner, link)
+        inside = _is_namespace(graph, owner, link) or link.row in thread_local
         if not inside or number == len(chain) - 1:
             yield Link(link.row, label)
 
@@ -114,13 +114,12 @@ class Sentence:
 
     def text(self, chain: list[Link]) -> str:
         """Return the text of a chain that starts at a root."""
-        steps = list(_plain_steps(self._graph, chain))
+        steps = list(_plain_steps(self._graph, chain, self._locals))
         if len(steps) > _LONGEST_CHAIN:
             steps = [*steps[: _LONGEST_CHAIN // 2], *steps[-_LONGEST_CHAIN // 2 :]]
         words = [self.root(steps[0].row)]
-        for number, step in enumerate(steps[1:], 1):
-            words.append(self._step(steps, number, step))
-        return _fold("".join(words), words)
+        words += [self._step(steps, number, step) for number, step in enumerate(steps[1:], 1)]
+        return _fold(words) + "".join(self._place(before.row, link.row) for before, link in pairwise(chain))
 
     def root(self, row: int) -> str:
         """Name where a chain begins."""
@@ -140,9 +139,7 @@ class Sentence:
         graph = self._graph
         before = steps[number - 1].row
         if before in graph.frames:
-            return self._variable(before, step.label)
-        if step.row in self._locals:
-            return f" in thread {self._locals[step.row]}"
+            return ("" if number == 1 else " ") + f"local {step.label or 'data'}"
         kind = graph.type_name(before)
         if kind == "builtins.cell":
             return ""
@@ -177,11 +174,14 @@ class Sentence:
     def _references(self, row: int) -> list[int]:
         return self._graph.references(row).tolist() if row >= 0 else []
 
-    def _variable(self, frame: int, label: str) -> str:
-        where = place_of_frame(self._graph, frame)
-        thread = self._reach.names.get(frame)
-        text = f"local {label or 'data'} of {where}"
-        return f"{text} in thread {thread}" if thread else text
+    def _place(self, before: int, row: int) -> str:
+        """Say where a step leads through a frame, or through the data of one thread."""
+        if row in self._locals:
+            return f" in thread {self._locals[row]}"
+        if before not in self._graph.frames:
+            return ""
+        thread = self._reach.names.get(before)
+        return f" of {place_of_frame(self._graph, before)}" + (f" in thread {thread}" if thread else "")
 
 
 def place_of_frame(graph: HeapGraph, frame: int) -> str:
@@ -198,7 +198,7 @@ def _thread_local_rows(graph: HeapGraph) -> Iterator[tuple[int, str]]:
     return zip(graph.rows([address for address, _ in listed]).tolist(), [name for _, name in listed], strict=True)
 
 
-def _fold(text: str, words: list[str]) -> str:
+def _fold(words: list[str]) -> str:
     """Say a step that repeats itself, as in a linked list, once: ``.next × 120``."""
     folded = [words[0]]
     number = 1
@@ -206,7 +206,7 @@ def _fold(text: str, words: list[str]) -> str:
         width, times = _repetition(words, number)
         folded.append("".join(words[number : number + width]) + (f" × {times}" if times > 1 else ""))
         number += width * times
-    return "".join(folded) or text
+    return "".join(folded)
 
 
 def _repetition(words: list[str], start: int) -> tuple[int, int]:
