@@ -6,6 +6,7 @@ line a process, so that replacements are counted the same way for every server).
 
 import os
 import time
+from pathlib import Path
 
 ANSWER_S, SLOW_S = 0.02, 2.0
 LEAK_BYTES = int(os.environ.get("LEAK_BYTES", "0"))
@@ -13,7 +14,7 @@ HOARD = []
 
 time.sleep(float(os.environ.get("BOOT_S", "0")))
 if "STARTS" in os.environ:
-    with open(os.environ["STARTS"], "a") as starts:
+    with Path(os.environ["STARTS"]).open("a") as starts:
         starts.write(f"{os.getpid()}\n")
 
 

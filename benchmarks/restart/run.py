@@ -1,7 +1,8 @@
-"""Restarts under load, side by side: ``python benchmarks/restart/run.py [--seconds N] [--peers PYTHON] [--only TEXT]``.
+"""Restarts under load, side by side: ``python benchmarks/restart/run.py [--seconds N] [--peers PYTHON]``.
 
-Every server gets the same open-loop load from the same honest clients; what is refused, reset, empty, truncated, not 200
-or later than 5 s has failed. Ours replaces a worker as fast as its boot and drain allow; the others by their own means.
+Every server gets the same open-loop load from the same honest clients; what is refused, reset, empty, truncated, not
+200 or later than 5 s has failed. Ours replaces a worker as fast as its boot and drain allow; the others by their own
+means.
 PYTHON is the interpreter of an environment that has gunicorn, uwsgi, granian and uvicorn.
 """
 
@@ -34,7 +35,9 @@ def main():
     options = parse()
     results = []
     for server in OURS + (PEERS if options.peers else []):
-        if (options.only and options.only not in server.name) or not server.available(options.peers or sys.executable):
+        if (options.only and options.only not in (server.name, server.name.split()[0])) or not server.available(
+            options.peers or sys.executable
+        ):
             continue
         result = asyncio.run(measure(server, options))
         results.append(result)
@@ -52,7 +55,7 @@ def parse():
     parser.add_argument("--boot", type=float, default=2.5, help="what importing the application takes, seconds (2.5)")
     parser.add_argument("--pause", type=float, default=1.0, help="between two replacements of ours, seconds (1)")
     parser.add_argument("--peers", help="the Python whose environment has the other servers")
-    parser.add_argument("--only", help="only servers whose name holds this text")
+    parser.add_argument("--only", help="only the server of this name, or the servers of this program")
     parser.add_argument("--broken", action="store_true", help="every third successor of ours fails on purpose")
     parser.add_argument("--json", help="write the figures to this file")
     return parser.parse_args()

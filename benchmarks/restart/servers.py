@@ -115,7 +115,7 @@ PEERS = [
     ),
     Server(
         "uvicorn 2w limit-max-requests 250", uvicorn(2, "--limit-max-requests", "250"), None, 0, 2, program="uvicorn"
-    ),  # fmt: skip
+    ),
     Server("uvicorn 2w SIGHUP every 8 s", uvicorn(2), "hup", 0, 2, program="uvicorn"),
 ]
 STOP = signal.SIGTERM

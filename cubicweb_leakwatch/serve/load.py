@@ -18,6 +18,7 @@ from typing import Any
 from cubicweb_leakwatch.errors import ConfigurationError
 from cubicweb_leakwatch.serve.clients import Address, KeptAlive, Outcome, judge
 
+PROMPT = ("new", "keep-alive")
 MAX_RATE, MAX_SECONDS, MAX_OPEN = 500.0, 3600.0, 1000
 
 
@@ -41,7 +42,10 @@ class Mix:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a set of requests came to; times in milliseconds, ``None`` where there was no request."""
+    """What a set of requests came to; times in milliseconds, ``None`` where there was no request.
+
+    The times are those of the prompt kinds, new and kept-alive: the others are slow on purpose.
+    """
 
     sent: int
     failed: int
@@ -68,7 +72,7 @@ class LoadResult:
         The gap is the longest interval without a completed request that overlaps what is asked about.
         """
         chosen = [each for each in self.outcomes if windows is None or _within(each, windows) == inside]
-        times = sorted(each.seconds * 1000 for each in chosen if not each.failed)
+        times = sorted(each.seconds * 1000 for each in chosen if not each.failed and each.kind in PROMPT)
         return Figures(
             sent=len(chosen),
             failed=sum(each.failed is not None for each in chosen),
@@ -79,11 +83,14 @@ class LoadResult:
         )
 
     def _gap_ms(self, windows: Sequence[tuple[float, float]] | None) -> float | None:
+        last = max(each.due for each in self.outcomes)
         ends = sorted(each.due + each.seconds for each in self.outcomes if not each.failed)
+        # After the last request was sent a gap is no wonder.
+        ends = [end for end in ends if end <= last]
         pairs = [
             (start, end)
             for start, end in itertools.pairwise(ends)
-            if windows is None or any(start <= last and end >= first for first, last in windows)
+            if windows is None or any(start <= final and end >= first for first, final in windows)
         ]
         return _rounded(max(end - start for start, end in pairs) * 1000) if pairs else None
 
