@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.watch.advice import advice_for, evidence_of
-from cubicweb_leakwatch.watch.culprits import culprits_of, is_tracked_owner
+from cubicweb_leakwatch.watch.arithmetic import sen_slope
+from cubicweb_leakwatch.watch.culprits import culprits_of, owner_of
 from cubicweb_leakwatch.watch.finding import LEAKS, Event, Finding
 from cubicweb_leakwatch.watch.kinds import Verdict, judge
 from cubicweb_leakwatch.watch.lives import in_order, lineages, split_lives
@@ -25,8 +26,6 @@ _FEW_SAMPLES = 20
 _ALONE_SAMPLES = 60
 _MOST_LIVES = 6
 _LEAST_LIFE = 3
-# An application's object may hold this much, natively or in strings, and still be what the memory is spent on.
-_BYTES_PER_OWNER = 128 * 1024
 
 
 def conclude(samples: Sequence[Sample], *, limit: int | None = None, events: Sequence[Event] = ()) -> Finding:
@@ -95,12 +94,12 @@ class _Case:
 def _case(lives: Lives) -> _Case:
     """Judge process lives together."""
     meters = Meters(history_of(lives))
-    verdict = judge(meters.by_name)
+    verdict = judge(meters)
     trend = meters.memory_trend(verdict.meter)
     if verdict.kind in ("python-memory", "native") and trend.rate > 0:
-        owners = [c for c in culprits_of(meters, trend, verdict.meter) if is_tracked_owner(c.type)]
-        if owners and trend.rate * 3600 <= _BYTES_PER_OWNER * owners[0].objects_per_h:
-            why = f"objects of {owners[0].type} grow with the memory"
+        owner = owner_of(meters, trend, verdict.meter)
+        if owner is not None:
+            why = f"objects of {owner} grow with the memory"
             verdict = dataclasses.replace(verdict, kind="python-objects", why=why)
     return _Case(meters, verdict, trend)
 
@@ -122,9 +121,21 @@ def _chosen(lives: Lives) -> _Case:
         usual = sorted(life[-1].t - life[0].t for life in before)[len(before) // 2]
         long = len(newest) >= _ALONE_SAMPLES and newest[-1].t - newest[0].t >= usual / 2
         settled = alone.verdict.kind not in ("warming-up", "not-enough-data") and alone.verdict.confidence >= 0.8
-        if settled and (alone.leak or long):
+        if settled and alone.leak:
+            return alone
+        if settled and long and not _could_still(alone, _case(before)):
             return alone
     return _case([*before, newest])
+
+
+def _could_still(alone: _Case, before: _Case) -> bool:
+    """Whether the newest life, though no leak by itself, may well go on with the leak of the lives before it."""
+    if not before.leak:
+        return False
+    meter = alone.meters.memory
+    late = meter.known & (alone.meters.trends.t >= alone.meters.trends.t[len(meter.known) // 3])
+    slope = sen_slope(alone.meters.trends.t[late], meter.points[late])
+    return slope > before.trend.rate / 3
 
 
 def _unknown(process: str, samples: int, why: str) -> Finding:

@@ -7,7 +7,6 @@ difference of two moments.
 """
 
 import sys
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,36 +25,50 @@ _MOST = 5
 _LEAST_GROWTH = 8.0
 _LEAST_SHARE = 0.05
 _GOES_WITH = 0.6
+_IN_STEP = 0.95
+# An application's object may hold this much, natively or in strings, and still be what the memory is spent on.
+_BYTES_PER_OWNER = 128 * 1024
 
 
 def culprits_of(meters: Meters, trend: Trend, explained_by: str) -> tuple[Culprit, ...]:
     """Return the types that grow as the meter ``explained_by`` does, the likeliest owner first; bytes by ``trend``."""
+    scored = _scored(meters, trend, explained_by)
+    kept = [item for item in scored[:_MOST] if item[0] >= _LEAST_SHARE * scored[0][0]]
+    total = sum(score for score, *_ in kept)
+    rate = max(trend.rate, 0.0) * 3600
+    return tuple(Culprit(name, slope * 3600, rate * score / total if rate else None) for score, name, slope, _ in kept)
+
+
+def _scored(meters: Meters, trend: Trend, explained_by: str) -> list[tuple[float, str, float, float]]:
+    """Return the growing types as score, name, objects a second and how well they go with the memory, best first.
+
+    What is held through containers is so counted to their owners.
+    """
     history = meters.history
     curve = meters.by_name[explained_by].trend.fitted
     tail = meters.trends.t >= (trend.since if len(np.unique(history.life)) == 1 else 0.0)
     if tail.sum() < 8 or not any(sample.types for sample in history.samples):
-        return ()
-    scored: list[tuple[float, str, float]] = []
+        return []
+    scored: list[tuple[float, str, float, float]] = []
     for name, counts in _growing_types(meters):
         slope, fit = _growth(meters.trends.t, meters.trends.life, counts, curve, tail)
         grown = slope * float(np.ptp(meters.trends.t[tail]))
         if fit >= _GOES_WITH and grown >= _LEAST_GROWTH:
-            scored.append((grown * fit**2 * _weight(name), name, slope))
+            scored.append((grown * fit**2 * _weight(name), name, slope, fit))
     scored.sort(key=lambda item: (-item[0], item[1]))
-    kept = [item for item in scored[:_MOST] if item[0] >= _LEAST_SHARE * scored[0][0]]
-    return _as_culprits(kept, trend)
+    return scored
 
 
-def is_tracked_owner(name: str) -> bool:
-    """Whether a type is no plumbing, so that its growth is growth of tracked objects of the application."""
-    return _weight(name) > _PLUMBING_WEIGHT and name not in _UNTRACKED
+def owner_of(meters: Meters, trend: Trend, explained_by: str) -> str | None:
+    """Return the type, no plumbing, that grows in step with memory that no meter in use explains as objects.
 
-
-def _as_culprits(scored: Sequence[tuple[float, str, float]], trend: Trend) -> tuple[Culprit, ...]:
-    """Give each its share of the memory's rate: what is held through containers is counted to the owners."""
-    total = sum(score for score, _, _ in scored)
-    rate = max(trend.rate, 0.0) * 3600
-    return tuple(Culprit(name, slope * 3600, rate * score / total if rate else None) for score, name, slope in scored)
+    A few large objects hardly move the collector's count; their own type gives them away.
+    """
+    for _, name, slope, fit in _scored(meters, trend, explained_by)[:1]:
+        large = trend.rate <= _BYTES_PER_OWNER * slope
+        if fit >= _IN_STEP and large and name not in _UNTRACKED and _weight(name) > _PLUMBING_WEIGHT:
+            return name
+    return None
 
 
 def _weight(name: str) -> float:

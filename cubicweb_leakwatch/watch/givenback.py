@@ -13,6 +13,7 @@ from cubicweb_leakwatch.watch.arithmetic import least_ahead, running_median, spr
 
 Array = NDArray[np.float64]
 _SMOOTH = 5
+_SMOOTH_SHARE = 80
 # A fall counts when it is this many deviations of the noise, and this share of the whole range.
 _FALL_DEVIATIONS = 6.0
 _FALL_SHARE = 0.2
@@ -26,7 +27,7 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
     proven = np.ones(len(y), bool)
     if len(y) < 3 * _SMOOTH:
         return y.copy(), proven
-    smooth = running_median(y, _SMOOTH)
+    smooth = running_median(y, max(_SMOOTH, len(y) // _SMOOTH_SHARE) | 1)
     falls = _falls(smooth, _least_fall(y, smooth, resolution))
     if not falls:
         return y.copy(), proven
@@ -38,7 +39,7 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
     if rise < _HIGHER * deepest and end - last < _LONGER * longest:
         end = last + 1
     floor = y.copy()
-    floor[:end] = least_ahead(y[:end], longest)
+    floor[:end] = least_ahead(smooth[:end], longest)
     proven[end:] = False
     return floor, proven
 

@@ -15,7 +15,7 @@ _DAY_S = 86400.0
 _BINS = 200
 _LAGS = (1, 5, 15)
 # The load explains a meter when it takes away at least this share of its differences.
-_MATTERS = 0.1
+_MATTERS = 0.03
 _LEAST_POINTS = 30
 
 

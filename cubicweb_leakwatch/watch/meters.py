@@ -105,6 +105,20 @@ class Meters:
         rss, held = self.by_name["rss"], self.by_name.get("held")
         return held if held is not None and held.trend.noise <= 1.1 * rss.trend.noise else rss
 
+    @property
+    def longest_life_share(self) -> float:
+        """The longest life's share of all the time lived."""
+        lives = [
+            float(np.ptp(self.history.age[self.history.life == number])) for number in np.unique(self.history.life)
+        ]
+        return max(lives) / max(sum(lives), 1e-9)
+
+    def along(self, meter: Meter, memory: Meter) -> Trend:
+        """Return the trend of a meter if its shape is the memory's: whether it moves along with it."""
+        if not len(memory.trend.log_likelihoods):
+            return meter.trend
+        return self.trends.fit(meter.points, meter.known, RESOLUTIONS[meter.name], memory.trend.log_likelihoods)
+
     def memory_trend(self, explained_by: str) -> Trend:
         """Return how memory grows, in bytes, given that a meter in use explains it: the shape is one for both.
 

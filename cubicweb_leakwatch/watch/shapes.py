@@ -20,13 +20,12 @@ PRIOR: dict[Family, float] = {"flat": 0.3, "step": 0.1, "ending": 0.25, "slowing
 # The e-folding of a saturating exponential, as a share of the history. Longer than _END_IN_SIGHT the end is a guess.
 _TAUS = tuple(0.01 * 1.15**step for step in range(34))
 _END_IN_SIGHT = 0.5
-_WARM_UP_TAUS = 0.12
+_WARM_UP_END = 0.4
 _LATEST_END = 0.85
 # Fewer points than this behind a bend prove nothing.
 TAIL_POINTS = 8
 END_POINTS = 4
 _FINE_CUTS = 50
-_COARSE_CUTS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,62 +81,62 @@ def shapes_for(axes: tuple[Array, ...]) -> Shapes:
 
 
 class _Maker:
+    """Collects columns and the models made of them."""
+
     def __init__(self, points: int) -> None:
         self.columns: list[Array] = []
         self.models: list[Model] = [Model("flat", ())]
-        self.jumps = self._column(np.zeros(points))
-        self._add("step", self.jumps)
+        self.jumps = self.column(np.zeros(points))
+        self.models.append(Model("step", (self.jumps,)))
 
-    def _column(self, values: Array) -> int:
+    def column(self, values: Array) -> int:
+        """Add a column and return its number."""
         self.columns.append(values)
         return len(self.columns) - 1
 
-    def _add(self, family: Family, *columns: int, **more: float) -> None:
-        self.models.append(Model(family, columns, **more))  # type: ignore[arg-type]
-
     def add_axis(self, number: int, x: Array) -> None:
-        """Add every shape along one axis, alone and after a warm-up or beside steps."""
-        line = self._column(x)
-        self._add("growing", line, tail=line, axis=number)
-        self._add("growing", self.jumps, line, tail=line, axis=number)
-        fine, coarse = _cuts(x, _FINE_CUTS), _cuts(x, _COARSE_CUTS)
-        for c in fine:
-            bend = self._column(np.maximum(0.0, x - c))
-            self._add("growing", bend, tail=bend, axis=number, start=c)
-            self._add("growing", self.jumps, bend, tail=bend, axis=number, start=c)
-        for c in fine:
-            self._stop(number, x, c, line)
-        for position, tau in enumerate(_TAUS):
-            self._saturating(number, x, position, tau, line, coarse)
-        for values in (np.sqrt(np.maximum(x, 0.0)), np.log1p(x / 0.02), np.log1p(x / 0.1)):
-            self._add("slowing", self._column(values), axis=number)
+        """Add every shape along one axis, alone, beside steps, and after a warm-up."""
+        line = self.column(x)
+        bends = [(self.column(np.maximum(0.0, x - c)), c) for c in _cuts(x, _FINE_CUTS)]
+        ends = [
+            Model("ending", (self.column(np.minimum(x, c)),), axis=number, end=c)
+            for c in _cuts(x, _FINE_CUTS)
+            if c <= _LATEST_END
+        ]
+        filling = [_filling(self.column(1.0 - np.exp(-x / tau)), tau, number) for tau in _TAUS]
+        curves = [
+            self.column(values) for values in (np.sqrt(np.maximum(x, 0.0)), np.log1p(x / 0.02), np.log1p(x / 0.1))
+        ]
+        going_on = [Model("growing", (bend,), tail=bend, axis=number, start=c) for bend, c in [(line, 0.0), *bends]]
+        alone = [*going_on, *ends, *filling, *(Model("slowing", (curve,), axis=number) for curve in curves)]
+        self.models += alone
+        self.models += [_after(self.jumps, model) for model in alone]
+        self._after_warm_up(going_on, ends, filling)
 
-    def _stop(self, number: int, x: Array, c: float, line: int) -> None:
-        """Add growth that stops at ``c``, and growth that goes on slower from there."""
-        column = self._column(np.minimum(x, c))
-        if c <= _LATEST_END:
-            self._add("ending", column, axis=number, end=c)
-            self._add("ending", self.jumps, column, axis=number, end=c)
-        if c <= 0.4:
-            self._add("growing", column, line, tail=line, axis=number, start=c)
+    def _after_warm_up(self, going_on: list[Model], ends: list[Model], filling: list[Model]) -> None:
+        """Add what comes after imports and first caches: growth that goes on, or that ends later."""
+        line, bends = going_on[0], going_on[1:]
+        for start in filling:
+            if start.end <= _WARM_UP_END:
+                self.models.append(_after(start.columns[0], line, since=start.end))
+        for start in ends:
+            if start.end <= _WARM_UP_END:
+                self.models.append(_after(start.columns[0], line, since=start.end))
+        for start in [model for model in filling if model.end <= _WARM_UP_END][::3]:
+            self.models += [_after(start.columns[0], bend) for bend in bends[::3] if bend.start > start.end]
+            self.models += [_after(start.columns[0], end) for end in (*filling, *ends[::2]) if end.end > 2 * start.end]
 
-    def _saturating(self, number: int, x: Array, position: int, tau: float, line: int, cuts: list[float]) -> None:
-        """Add one saturating exponential; a fast one, a warm-up, also before steady growth."""
-        column = self._column(1.0 - np.exp(-x / tau))
-        family: Family = "ending" if tau <= _END_IN_SIGHT else "slowing"
-        left = float(np.exp(-1.0 / tau))
-        end = min(1.0, 3 * tau)
-        self._add(family, column, axis=number, end=end, left=left)
-        self._add(family, self.jumps, column, axis=number, end=end, left=left)
-        if tau > _WARM_UP_TAUS:
-            return
-        self._add("growing", column, line, tail=line, axis=number, start=end)
-        if position % 3:
-            return
-        for c in cuts:
-            if c > end:
-                bend = self._column(np.maximum(0.0, x - c))
-                self._add("growing", column, bend, tail=bend, axis=number, start=c)
+
+def _filling(column: int, tau: float, axis: int) -> Model:
+    """Return the model of a cache that fills with an e-folding of ``tau``."""
+    family: Family = "ending" if tau <= _END_IN_SIGHT else "slowing"
+    return Model(family, (column,), axis=axis, end=min(1.0, 3 * tau), left=float(np.exp(-1.0 / tau)))
+
+
+def _after(column: int, model: Model, since: float | None = None) -> Model:
+    """Return a model of one column beside another column that comes first."""
+    start = model.start if since is None else since
+    return dataclasses.replace(model, columns=(column, *model.columns), start=start)
 
 
 def _cuts(x: Array, count: int) -> list[float]:

@@ -28,6 +28,9 @@ _WIDER = 1.5
 _RATE_RESOLUTION = 0.02
 # No shape is quite right: what is smaller than this share of all that happened is not explained by another one.
 _SHAPE_RESOLUTION = 0.005
+# Growth goes on when its second half is at least this share as steep as its first.
+_GOES_ON = 0.5
+_TWO_HALVES = 24
 _MOST_JUMPS = 5
 _JUMP_DEVIATIONS = 8.0
 _JUMP_WINDOW = 3
@@ -39,9 +42,9 @@ class Trend:
 
     ``growing`` is the probability that growth goes on, ``weights`` those of all families. Of the best shape: ``since``
     and ``until`` (unix seconds) bound its growth, ``end_share`` is where in the history it was over, ``growth`` how
-    much it grew from ``since`` on, ``left`` the share of a saturating growth still to come, ``ceiling`` where it ends.
-    ``noise`` is the deviation of single points from it, ``fitted`` its value at the points, ``z`` the rate in
-    deviations.
+    much it grew from ``since`` on, ``jumped`` how much in sudden steps beside that, ``left`` the share of a saturating
+    growth still to come, ``ceiling`` where it ends. ``noise`` is the deviation of single points from it, ``fitted`` its
+    value at the points, ``z`` the rate in deviations.
     """
 
     growing: float
@@ -54,6 +57,7 @@ class Trend:
     until: float = 0.0
     end_share: float = 0.0
     growth: float = 0.0
+    jumped: float = 0.0
     left: float = 0.0
     ceiling: float | None = None
     noise: float = 0.0
@@ -136,6 +140,8 @@ class Trends:
         growing = float(up.sum())
         best = self._described(fits, up if growing > 0.5 else weight, y, known, jumps)
         likelihoods = log_sum_exp(np.stack([fit.log_likelihood for fit in fits]), axis=0)
+        if growing > 0.5 and self._stopped(best, y, known):
+            growing, weights["growing"], weights["slowing"] = 0.0, 0.0, weights["slowing"] + weights["growing"]
         best = dataclasses.replace(best, growing=growing, weights=weights, log_likelihoods=likelihoods)
         kept = up > _NEGLIGIBLE * max(growing, 1e-12)
         if not kept.any():
@@ -154,24 +160,39 @@ class Trends:
         since, until = (float(np.interp(x, axis[newest], self.t[newest])) for x in (model.start, model.end))
         moved = fit.curve(best, self.shapes, known, jumps)
         moved = moved + _levels(y[known] - moved, self.life[known])
-        growth = self._growth(fit, best, jumps)
+        growth = self._growth(fit, best)
+        jumped = float(fit.first[best] * (jumps[-1] - jumps[0])) if self.shapes.jumps in model.columns else 0.0
         per_request = None
         if model.axis == 1 and model.tail >= 0 and self.top_requests:
             per_request = float(fit.slope[best]) / self.top_requests
         return Trend(
-            0.0, {}, since=since, until=until, end_share=model.end, growth=growth, left=model.left,
+            0.0, {}, since=since, until=until, end_share=model.end, growth=growth, jumped=jumped,
+            left=model.left,
             ceiling=float(moved[-1]) + growth * model.left if model.family == "ending" else None,
             noise=float(fit.spread[best]), per_request=per_request, fitted=np.interp(self.t, self.t[known], moved),
         )  # fmt: skip
 
-    def _growth(self, fit: Fit, best: int, jumps: Array) -> float:
-        """Return how much the best model grew in the longest life: from its bend on, to its end, or by its jumps."""
+    def _stopped(self, best: Trend, y: Array, known: Flags) -> bool:
+        """Whether growth did not go on in the second half of its time, whatever shape fits best on the whole.
+
+        Growth from the first sample on is compared by requests where that fits better, so that a quiet night is no end.
+        """
+        tail = known & (self.t >= best.since)
+        if len(np.unique(self.life)) > 1 or tail.sum() < _TWO_HALVES:
+            return False
+        axis = self.shapes.axes[1 if best.per_request is not None else 0][tail]
+        late = axis > 0.5 * (axis[0] + axis[-1])
+        if min(late.sum(), (~late).sum()) < _TWO_HALVES // 2:
+            return False
+        (first, error_1), (second, error_2) = (_line(axis[part], y[tail][part]) for part in (~late, late))
+        return second < _GOES_ON * first and _GOES_ON * first - second > 2 * np.hypot(error_2, _GOES_ON * error_1)
+
+    def _growth(self, fit: Fit, best: int) -> float:
+        """Return how much the best model grew in the longest life, but for jumps: from its bend on, or to its end."""
         model, top = self.shapes.models[best], float(np.max(self.shapes.axes[self.shapes.models[best].axis]))
         if model.tail >= 0:
             return float(fit.slope[best]) * max(0.0, top - model.start)
-        if model.family == "step":
-            return float(fit.first[best]) * float(jumps[-1] - jumps[0])
-        if not model.columns:
+        if not model.columns or model.family == "step":
             return 0.0
         column = self.shapes.basis[:, model.columns[-1]]
         return float(fit.slope[best]) * float(np.max(column))
@@ -208,6 +229,15 @@ def _mixture(weight: Array, mean: Array, sd: Array) -> tuple[float, float, float
     below = share @ normal_below((grid[None, :] - mean[:, None]) / sd[:, None])
     low, high = np.interp([0.025, 0.975], below, grid)
     return float(low), float(share @ mean), float(high)
+
+
+def _line(x: Array, y: Array) -> tuple[float, float]:
+    """Return the slope of a straight line and its deviation, counting neighbouring points as half a point each."""
+    x, y = x - x.mean(), y - y.mean()
+    energy = max(float(x @ x), 1e-12)
+    slope = float(x @ y) / energy
+    left = y - slope * x
+    return slope, float(np.sqrt(2 * float(left @ left) / max(len(x) - 2, 1) / energy))
 
 
 def _levels(left: Array, life: NDArray[np.int64]) -> Array:
