@@ -55,6 +55,9 @@ def status(directory: Path, process: str | None = None, *, judge: Judge | None =
             "leak": finding.leak,
             "rate_bytes_per_h": finding.rate_bytes_per_h,
             "seconds_to_limit": finding.seconds_to_limit,
+            "culprits": [culprit.type for culprit in finding.culprits],
+            "holder": finding.holder,
+            "advice": finding.advice,
         }
 
     look = _each(choose(directory, process), row)

@@ -10,17 +10,43 @@ Report = dict[str, Any]
 
 
 def report(data: Report, figures: Figures) -> Html:
-    """Return the whole report of one process."""
+    """Return the whole report of one process, what matters most first."""
+    finalized = [cycle for cycle in data["cycles"] if cycle["finalizers"]]
+    trash = [cycle for cycle in data["cycles"] if not cycle["finalizers"]]
     return join(
         [
             heading(data, figures),
+            verdict(finalized, data["garbage"], figures) if not data.get("partial") else None,
             memory(data["memory"], figures),
+            cycles(finalized, figures),
             garbage(data["garbage"], figures),
-            cycles(data["cycles"], figures),
             types(data["types"], data.get("growth_since"), figures),
+            waiting(trash, figures),
             roles(data.get("roles"), figures),
         ]
     )
+
+
+def verdict(finalized: list[Report], garbage: Report, figures: Figures) -> Html:
+    """Return the sentence that comes before the numbers: the most numerous cycle and what holds it."""
+    _ = figures._
+    told = []
+    if garbage["count"]:
+        told.append(_("gc.garbage holds %s uncollectable objects.") % figures.number(garbage["count"]))
+    worst = max(finalized, key=lambda cycle: cycle["count"], default=None)
+    if worst is not None and worst["count"] > 1:
+        count, name = figures.number(worst["count"]), worst["finalizers"][0]
+        if worst.get("holder"):
+            told.append(
+                _("%(count)s cycles hold %(type)s; %(holder)s keeps them alive.")
+                % {"count": count, "type": name, "holder": worst["holder"]}
+            )
+        else:
+            told.append(_("%(count)s cycles hold %(type)s.") % {"count": count, "type": name})
+    if told:
+        return element("p", " ".join(told), class_="lw-verdict lw-bad", role="status")
+    calm = _("Nothing uncollectable, and no repeated cycle with a finalizer.")
+    return element("p", calm, class_="lw-verdict", role="status")
 
 
 def heading(data: Report, figures: Figures) -> Html:
@@ -34,21 +60,28 @@ def heading(data: Report, figures: Figures) -> Html:
     told = element("p", element("strong", process["name"]), who, figures.time(data["taken_at"]), f": {cost}")
     if not data.get("partial"):
         return told
-    return join([told, element("p", f"{_('Partial answer:')} {data['partial']}", class_="lw-verdict lw-warn")])
+    return join([told, element("p", _("Partial answer: %s") % data["partial"], class_="lw-verdict lw-warn")])
 
 
 def memory(values: Report, figures: Figures) -> Html:
-    """Return the memory of the process, by who counts it."""
+    """Return the memory of the process, by who counts it, in one row."""
     _, mib = figures._, figures._("MiB")
-    rows: list[tuple[object, object, str]] = [
-        (_("Resident (RSS)"), figures.mib(values.get("rss")), mib),
-        (_("Private (USS)"), figures.mib(values.get("uss")), mib),
-        (_("Python blocks"), figures.count(values.get("python_blocks")), _("blocks")),
-        (_("malloc in use"), figures.mib(values.get("malloc_used")), mib),
-        (_("malloc free"), figures.mib(values.get("malloc_free")), mib),
+    columns = (
+        Column(_("Resident: RSS"), mib, number=True),
+        Column(_("Private: USS"), mib, number=True),
+        Column(_("Python blocks"), number=True),
+        Column(_("malloc in use"), mib, number=True),
+        Column(_("malloc free"), mib, number=True),
+    )
+    row = [
+        figures.mib(values.get("rss")),
+        figures.mib(values.get("uss")),
+        figures.count(values.get("python_blocks")),
+        figures.mib(values.get("malloc_used")),
+        figures.mib(values.get("malloc_free")),
     ]
-    columns = (Column(_("What")), Column(_("Amount"), number=True), Column(_("Unit")))
-    return join([element("h2", _("Memory")), table(_("Memory of the process"), columns, rows)])
+    shown = table(_("Memory of the process"), columns, [row], row_heads=False)
+    return join([element("h2", _("Memory")), shown])
 
 
 def garbage(values: Report, figures: Figures) -> Html:
@@ -96,6 +129,30 @@ def cycle(item: Report, figures: Figures) -> Html:
     ]
     described = join(join([element("dt", name), element("dd", value)]) for name, value in facts)
     return element("div", element("h3", ", ".join(item["finalizers"])), element("dl", described), class_="lw-cycle")
+
+
+def waiting(items: list[Report], figures: Figures) -> Html | None:
+    """Return the cycles without a finalizer that nothing reaches: ordinary trash until the collector comes by."""
+    if not items:
+        return None
+    _ = figures._
+    columns = (
+        Column(_("Path round the cycle")),
+        Column(_("Cycles"), number=True),
+        Column(_("Objects"), number=True),
+        Column(_("Size"), _("KiB"), number=True),
+    )
+    rows = [
+        (
+            Cell(path_text(item["path"]), css="lw-type"),
+            figures.count(item["count"]),
+            figures.count(item["objects"]),
+            figures.kib(item["bytes"]),
+        )
+        for item in items
+    ]
+    shown = table(_("Cycles that nothing reaches"), columns, rows)
+    return join([element("h2", _("Trash that waits for the collector")), shown])
 
 
 def _holder(item: Report, figures: Figures) -> Html:
@@ -159,7 +216,7 @@ def roles(values: Report | None, figures: Figures) -> Html | None:
     }
     rows = [(names.get(key, key), figures.count(value)) for key, value in values.items() if key != "entity"]
     entities = values.get("entity") or {}
-    rows += [(f"{_('entities')}: {etype}", figures.count(count)) for etype, count in sorted(entities.items())]
+    rows += [(_("entities: %s") % etype, figures.count(count)) for etype, count in sorted(entities.items())]
     columns = (Column(_("Part")), Column(_("Objects"), number=True))
     return join(
         [element("h2", _("CubicWeb objects alive")), table(_("Objects by their part in CubicWeb"), columns, rows)]

@@ -73,7 +73,8 @@ def chart(
     ]
     words = Words(_("Recorded memory of the processes"), described(lines, marks, figures), _("MiB"), _("limit"))
     caption = _("Resident memory (RSS). R marks a restart, D a deployment.")
-    picture = memory_chart(lines, marks, words, (span.start, span.end))
+    begin = max(span.start, min(line.points[0][0] for line in lines))
+    picture = memory_chart(lines, marks, words, (begin, span.end))
     figure = element("figure", picture, element("figcaption", caption, class_="lw-note"), class_="lw-figure")
     return join([figure, _summary(lines, figures), _points(lines, figures)])
 

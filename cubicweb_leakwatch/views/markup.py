@@ -60,12 +60,14 @@ class Cell:
     css: str = ""
 
 
-def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[object]], css: str = "") -> Html:
-    """Return a table whose first column heads its rows; on a narrow screen it scrolls by itself."""
+def table(
+    caption: str, columns: Sequence[Column], rows: Iterable[Sequence[object]], css: str = "", *, row_heads: bool = True
+) -> Html:
+    """Return a table whose first column heads its rows (``row_heads``); on a narrow screen it scrolls by itself."""
     heads = [
         element("th", column.header, scope="col", class_="lw-number" if column.number else None) for column in columns
     ]
-    body = [element("tr", *_cells(columns, row)) for row in rows]
+    body = [element("tr", *_cells(columns, row, row_heads)) for row in rows]
     whole = element(
         "table",
         element("caption", caption),
@@ -76,11 +78,11 @@ def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[objec
     return element("div", whole, class_="lw-scroll", tabindex="0", role="region", aria_label=caption)
 
 
-def _cells(columns: Sequence[Column], row: Sequence[object]) -> Iterable[Html]:
+def _cells(columns: Sequence[Column], row: Sequence[object], row_heads: bool) -> Iterable[Html]:
     for index, (column, value) in enumerate(zip(columns, row, strict=True)):
         cell = value if isinstance(value, Cell) else Cell(value)
         css = " ".join(part for part in ("lw-number" if column.number else "", cell.css) if part) or None
-        if index == 0:
+        if index == 0 and row_heads:
             yield element("th", cell.shown, scope="row", class_=css, data_value=cell.sorts)
         else:
             yield element("td", cell.shown, class_=css, data_value=cell.sorts)

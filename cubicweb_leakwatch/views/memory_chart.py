@@ -96,9 +96,13 @@ def _times(span: tuple[float, float], x: Scale) -> Iterator[Html]:
 
 
 def _limit_lines(lines: Sequence[Line], y: Scale, name: str) -> Iterator[Html]:
-    for limit in _limits(lines):
+    """Each limit has its line; they lie close together, so that one label tells them all."""
+    limits = _limits(lines)
+    for limit in limits:
         yield element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y(limit), y2=y(limit), class_="lw-limit")
-        yield _label(f"{name} {limit / MIB:.0f}", LEFT + 4, y(limit) - 4, "start", "lw-axis lw-limit-name")
+    if limits:
+        told = "–".join(dict.fromkeys(f"{limit / MIB:.0f}" for limit in (limits[0], limits[-1])))
+        yield _label(f"{name} {told}", LEFT + 4, y(limits[-1]) - 4, "start", "lw-axis lw-limit-name")
 
 
 def _marks(marks: Sequence[Mark], x: Scale) -> Iterator[Html]:

@@ -28,7 +28,7 @@ def overview(processes: list[Process], figures: Figures, actions: Callable[[Proc
     ]
     rows = [_row(process, figures) for process in processes]
     if actions is not None:
-        columns.append(Column(_("Do")))
+        columns.append(Column(_("Actions")))
         rows = [[*row, actions(process)] for row, process in zip(rows, processes, strict=True)]
     return table(_("Processes of the instance"), columns, rows)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.views.figures import Figures
 from cubicweb_leakwatch.views.markup import Html, element
 
@@ -29,8 +30,14 @@ def _leak(process: Process, figures: Figures) -> str:
         "kind": _(process["verdict"]),
         "rate": figures.mib(process.get("rate_bytes_per_h"), sign=True).shown,
     }
-    left = process.get("seconds_to_limit")
-    return told if left is None else told + " " + _("It reaches its limit in %s.") % figures.duration(left)
+    parts = [told]
+    if process.get("culprits"):
+        parts.append(_("What grows most: %s.") % clean(process["culprits"][0]))
+    if process.get("holder"):
+        parts.append(_("Held by %s.") % clean(process["holder"]))
+    if process.get("seconds_to_limit") is not None:
+        parts.append(_("It reaches its limit in %s.") % figures.duration(process["seconds_to_limit"]))
+    return " ".join(parts)
 
 
 def _alarms(process: Process, figures: Figures) -> list[str]:
