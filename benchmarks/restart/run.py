@@ -35,9 +35,7 @@ def main():
     options = parse()
     results = []
     for server in OURS + (PEERS if options.peers else []):
-        if (options.only and options.only not in (server.name, server.name.split()[0])) or not server.available(
-            options.peers or sys.executable
-        ):
+        if not chosen(server, options):
             continue
         result = asyncio.run(measure(server, options))
         results.append(result)
@@ -45,6 +43,12 @@ def main():
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
     return 1 if any(result["failed"] for result in results if result["name"].startswith("leakwatch")) else 0
+
+
+def chosen(server, options):
+    """Whether a server is asked for and installed."""
+    asked = options.only in (None, server.name, server.name.split()[0])
+    return asked and server.available(options.peers or sys.executable)
 
 
 def parse():

@@ -23,6 +23,7 @@ RING_SAMPLES = 360
 VERSIONS_OF = ("cubicweb", "cubicweb-web", "cubicweb-leakwatch")
 MAX_LIMIT = 100_000
 FORGOTTEN_S = 3600.0
+DUMP_LIMIT_S = 120.0
 
 
 def iso(t: float) -> str:
@@ -169,6 +170,7 @@ class Answers:
             header=header,
             baseline={"tracked": baseline.tracked, "everything": baseline.everything} if baseline else None,
             contents=self.contents and question.get("contents") is True,
+            time_limit_s=_time_limit(question),
         )
         return {
             "path": taken.path,
@@ -195,6 +197,11 @@ def _remove_forgotten(dumps: Path, now: float) -> None:
         with contextlib.suppress(OSError):
             if now - path.stat().st_mtime > FORGOTTEN_S:
                 path.unlink()
+
+
+def _time_limit(question: dict[str, Any]) -> float:
+    limit = question.get("time_limit_s")
+    return min(limit, DUMP_LIMIT_S) if isinstance(limit, float) and limit > 0 else DUMP_LIMIT_S
 
 
 def _limit(question: dict[str, Any]) -> int:

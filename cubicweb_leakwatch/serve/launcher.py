@@ -181,6 +181,8 @@ class Launcher:
             self.fleet.replacements.wanted_by(worker.pid, values["LEAKWATCH_WANT"][:500])
         if "LEAKWATCH_DRAIN" in values:
             self._on_drain_report(worker, values["LEAKWATCH_DRAIN"])
+        if "LEAKWATCH_AUTOPSY" in values:
+            self.fleet.replacements.examined(worker.pid, values["LEAKWATCH_AUTOPSY"][:1000])
         if values.get("STOPPING") == "1" and worker.state == DRAINING:
             worker.state = STOPPING
         if values.get("EXTEND_TIMEOUT_USEC", "").isdigit() and worker.deadline is not None:

@@ -191,9 +191,13 @@ class Replacements:
             return
         restart.balance = {name: report[name] for name in BALANCE if isinstance(report.get(name), int)}
         restart.named = [row for row in report.get("abandoned_requests", ()) if isinstance(row, dict)][:20]
-        restart.autopsy = report.get("autopsy")
         if report.get("final"):
             restart.drained_at = self.fleet.hands.wall()
+
+    def examined(self, pid: int, path: str) -> None:
+        """Note where the autopsy of a drained worker is."""
+        if self.active is not None and self.active.old_pid == pid:
+            self.active.autopsy = path
 
     # Means ------------------------------------------------------------------------------------------------------------
 

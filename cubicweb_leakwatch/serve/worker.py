@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.probe.process import ProcessState
+from cubicweb_leakwatch.probe.server import Probe
+from cubicweb_leakwatch.serve import autopsy
 from cubicweb_leakwatch.serve.books import Balance
 from cubicweb_leakwatch.serve.drain import DrainingServer, DrainTimes
 from cubicweb_leakwatch.serve.guard import Guard, GuardLimits
@@ -23,18 +25,12 @@ from cubicweb_leakwatch.serve.title import set_title
 LOG = logging.getLogger("leakwatch.serve")
 
 
-class EverySecond(Protocol):
-    """What a worker needs of a probe: a list of callables run each second."""
-
-    every_second: list[Callable[[], None]]
-
-
 def serve(
     app: Any,
     *,
     state: ProcessState,
     ready_check: Callable[[], None],
-    probe: EverySecond | None = None,
+    probe: Probe | None = None,
     threads: int = 4,
     settings: Mapping[str, Any] | None = None,
 ) -> Balance:
@@ -63,6 +59,7 @@ def serve(
     server.on_drain.append(worker.drain_began)
     balance = server.run()
     worker.drained(balance)
+    worker.be_examined(probe)
     return balance
 
 
@@ -71,6 +68,7 @@ class Worker:
 
     def __init__(self, server: DrainingServer, state: ProcessState, launcher: str | None) -> None:
         self.server, self.state, self.launcher = server, state, launcher
+        self.asked = False
         state.in_flight_source = lambda: server.desk.in_flight
         state.requests_source = lambda: server.desk.books.answered
 
@@ -80,7 +78,7 @@ class Worker:
             raise LeakwatchError("this successor was told to fail, for a drill")
         ready_check()
 
-    def guard(self, limits: GuardLimits, probe: EverySecond | None) -> None:
+    def guard(self, limits: GuardLimits, probe: Probe | None) -> None:
         """Watch our own limits each second, in the probe's thread or one of our own."""
         guard = Guard(limits, self.want_successor, lambda: self.server.desk.books.answered)
         self.state.limit = guard.memory_bytes or None
@@ -93,6 +91,7 @@ class Worker:
     def want_successor(self, reason: str) -> None:
         """Ask the launcher for a successor."""
         if self.server.drain_began is None:
+            self.asked = True
             LOG.warning("event=successor-wanted reason=%r", reason)
             notify(self.launcher, LEAKWATCH_WANT=reason)
 
@@ -122,6 +121,15 @@ class Worker:
             balance.client_left,
             balance.abandoned,
         )
+
+    def be_examined(self, probe: Probe | None) -> None:
+        """Have the autopsy taken, when there is to be one; the launcher is asked for the time it takes."""
+        if probe is None or not autopsy.is_wanted(os.environ.get("LEAKWATCH_AUTOPSY", ""), self.asked):
+            return
+        notify(self.launcher, EXTEND_TIMEOUT_USEC=int((autopsy.TIME_LIMIT_S + 10) * 1e6))
+        path = autopsy.take(probe)
+        if path:
+            notify(self.launcher, LEAKWATCH_AUTOPSY=path)
 
     def _report(self, balance: Balance, *, final: bool) -> None:
         report = {
