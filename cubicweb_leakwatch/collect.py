@@ -10,6 +10,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cubicweb_leakwatch import keeping, records, restarting
@@ -89,7 +90,7 @@ class Collector:
         """Record what waits, oldest first, a transaction each, so that a failure keeps only what is not recorded."""
         while self._waiting:
             measured, note = self._waiting[0]
-            created = self._write(lambda cnx, m=measured, n=note: records.record_measured(cnx, m, n))
+            created = self._write(partial(records.record_measured, measured=measured, note=note))
             records.forget(self.repo, created)
             self._waiting.popleft()
 

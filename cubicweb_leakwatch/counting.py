@@ -45,7 +45,8 @@ def served_by(request: Request, vreg: Any) -> str:
 def _form(request: Request) -> Mapping[str, Any]:
     """Return the parameters as CubicWeb has parsed and completed them; before that, those of the address alone."""
     cw_request = vars(request).get("cw_request")
-    return request.GET if cw_request is None else cw_request.form
+    form: Mapping[str, Any] = request.GET if cw_request is None else cw_request.form
+    return form
 
 
 def _by_cubicweb(first: str, address: Mapping[str, Any], form: Mapping[str, Any], vreg: Any) -> str:

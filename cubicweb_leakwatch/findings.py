@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,12 @@ class Findings:
         """
         samples = write(lambda cnx: spread_samples(cnx, self.host, time.time()))
         found = conclusions.conclude_apart(samples, limits) if samples else []
-        write(lambda cnx: [self._record(cnx, finding) for finding in found])
+        for finding in found:
+            write(partial(self._record, finding=finding))
         conclusions.write_findings(self.directory, found)
         return found
 
-    def _record(self, cnx: Any, finding: Mapping[str, Any]) -> None:
+    def _record(self, cnx: Any, *, finding: Mapping[str, Any]) -> None:
         process, leak = finding["process"], bool(finding["leak"])
         self._in_a_row[(process, leak)] = rounds = self._in_a_row.get((process, leak), 0) + 1
         self._in_a_row.pop((process, not leak), None)

@@ -127,7 +127,7 @@ def iso(moment: Any) -> str | None:
     """Return a time of the database as ISO 8601 UTC text, to the millisecond."""
     if moment is None:
         return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return str(moment.isoformat(timespec="milliseconds")).replace("+00:00", "Z")
 
 
 def events(processes: Iterable[Mapping[str, Any]], restarts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

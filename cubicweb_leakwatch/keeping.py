@@ -5,10 +5,11 @@ Small transactions, a few snapshots each: a site on SQLite goes on writing betwe
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from cubicweb_leakwatch.records import NUMBERS, utc
-from cubicweb_leakwatch.watch.thinning import Keep, Merge, Spread, spread, thin
+from cubicweb_leakwatch.watch.thinning import Keep, Spread, spread, thin
 
 Write = Callable[[Callable[[Any], Any]], Any]
 """Runs a function with a connection, commits, and returns the function's result."""
@@ -29,10 +30,10 @@ def _thin_process(write: Write, process: int, keep: Keep, now: float) -> int:
     times = write(lambda cnx: _times(cnx, process, now - keep.fine_s))
     plan = thin([t for _eid, t in times], now, keep)
     for merge in plan.merges:
-        write(lambda cnx, m=merge: _merge(cnx, [times[index][0] for index in m.indexes], m))
+        write(partial(_merge, eids=[times[index][0] for index in merge.indexes]))
     doomed = [times[index][0] for index in plan.delete]
     for start in range(0, len(doomed), DELETE_AT_ONCE):
-        write(lambda cnx, s=start: delete_snapshots(cnx, doomed[s : s + DELETE_AT_ONCE]))
+        write(partial(delete_snapshots, eids=doomed[start : start + DELETE_AT_ONCE]))
     return len(doomed) + sum(len(merge.indexes) - 1 for merge in plan.merges)
 
 
@@ -45,7 +46,7 @@ def _times(cnx: Any, process: int, until: float) -> list[tuple[int, float]]:
     return [(eid, t) for eid, t in rows.rows]
 
 
-def _merge(cnx: Any, eids: Sequence[int], merge: Merge) -> None:
+def _merge(cnx: Any, eids: Sequence[int]) -> None:
     """Make the first of these snapshots stand for all, and delete the others."""
     columns = ", ".join(f"C{index}" for index in range(1, len(COLUMNS)))
     wanted = ", ".join(f"S {name} C{index}" for index, name in enumerate(COLUMNS) if index)

@@ -84,7 +84,7 @@ def _create_process(cnx: Any, identity: Identity) -> int:
         python=identity.python,
         versions=json.dumps(identity.versions, sort_keys=True) if identity.versions else None,
     )
-    return entity.eid
+    return int(entity.eid)
 
 
 def _recorded_until(cnx: Any, process: int) -> float:
@@ -102,7 +102,7 @@ def _create_snapshot(cnx: Any, process: int, sample: Sample, note: str | None) -
         note=note or None,
         **{name: getattr(sample, name) for name in NUMBERS},
     )
-    return entity.eid
+    return int(entity.eid)
 
 
 def _json(counts: Mapping[str, int] | None) -> str | None:

@@ -5,6 +5,7 @@ data in the documented shapes and raise ``LeakwatchError`` with a sentence for t
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,14 @@ class ManagersService(Service):
     __abstract__ = True
     __select__ = match_user_groups("managers")
 
+    act: Callable[..., Any]
+    """Does what the service is for, with the parameters of the call."""
+
     def call(self, **kwargs: Any) -> Any:
         """Check the group, then act. Raises ``Unauthorized``."""
         if not self._cw.user.is_in_group("managers"):
             raise Unauthorized(self._cw._("leakwatch is for managers"))
         return self.act(**kwargs)
-
-    def act(self, **kwargs: Any) -> Any:
-        """Do what the service is for."""
-        raise NotImplementedError
 
     @property
     def directory(self) -> Path:

@@ -105,7 +105,7 @@ def test_an_unusable_directory_stops_no_site(tmp_path, caplog):
 
 
 def test_commands_that_watch_nothing_carry_no_heap_tools():
-    """Loading the hooks and services, as every command that loads an instance does, loads neither objgraph nor NumPy."""
+    """What every command that loads an instance loads of us brings in neither objgraph nor NumPy."""
     script = (
         "import sys, cubicweb_leakwatch.hooks, cubicweb_leakwatch.sobjects, cubicweb_leakwatch.collect;"
         "print([name for name in ('objgraph', 'pympler', 'numpy', 'scipy', 'igraph') if name in sys.modules])"
