@@ -1,4 +1,4 @@
-"""The autopsy: the heap dump of a worker that has drained, before it exits. Nothing disturbs it, and it disturbs nobody.
+"""The autopsy: the heap dump of a worker that has drained, before it exits; it disturbs nobody any more.
 
 Only a worker that asked for its successor itself is examined, unless LEAKWATCH_AUTOPSY is ``always`` or ``never``.
 """

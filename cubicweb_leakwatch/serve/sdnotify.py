@@ -1,7 +1,7 @@
 """The ``sd_notify`` protocol, both ends: a worker tells the launcher, the launcher tells a service manager.
 
-The datagram is lines of NAME=VALUE. Beside systemd's own names the workers send LEAKWATCH_WANT (why a successor is
-wanted), LEAKWATCH_LIMIT (bytes), LEAKWATCH_REFUSED (why it will not serve at all), LEAKWATCH_DRAIN (JSON: the balance sheet)
+The datagram is lines of NAME=VALUE. Beside systemd's own names the workers send LEAKWATCH_LIMIT (bytes), LEAKWATCH_WANT
+(why a successor is wanted), LEAKWATCH_REFUSED (why it will not serve at all), LEAKWATCH_DRAIN (JSON: the balance sheet)
 and LEAKWATCH_AUTOPSY (the path of a dump).
 """
 

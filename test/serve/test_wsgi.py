@@ -23,7 +23,7 @@ class Handler:
 
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/leak":
-        HOARD.append(Handler(4_000_000))
+        HOARD.extend(Handler(4_000) for _each in range(1000))
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"site"]
 
@@ -120,7 +120,7 @@ def test_a_wsgi_site_is_served_replaced_and_examined(tmp_path, wait):
             [sys.executable, "-m", "cubicweb_leakwatch.heap", "gc", record["autopsy"]], capture_output=True, check=True
         )
         types = {row["type"]: row["count"] for row in json.loads(report.stdout)["types"]}
-        assert types["leaking_site.Handler"] == 20
+        assert types["leaking_site.Handler"] == 20_000
         status = ask("status")["processes"]
         assert [row["generation"] for row in status] == [2]
     finally:
@@ -135,8 +135,7 @@ def test_a_wsgi_site_that_cannot_be_loaded_is_one_line(tmp_path):
     began = time.monotonic()
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=30)
     assert ended.returncode == 4
-    assert ended.stderr.splitlines()[-1].startswith(
-        "leakwatch: web-1 ended before it was ready: cannot load no_such_mod"
-    )
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("leakwatch: web-1 ended before it was ready: cannot load no_such_module")
     assert "Traceback" not in ended.stderr
     assert time.monotonic() - began < 20
