@@ -264,6 +264,9 @@ def _jumps(y: Array, life: NDArray[np.int64]) -> Array:
         at = int(np.argmax(np.abs(step - usual)))
         if abs(step[at] - usual) <= max(least, 1e-12):
             break
-        total[at:] += step[at]
+        # medians tell how much, but blur when: that is where two neighbours differ most
+        first = max(1, at - half)
+        exactly = first + int(np.argmax(np.abs(np.diff(y[first - 1 : at + half + 1]))))
+        total[exactly:] += step[at]
         step[max(0, at - _JUMP_WINDOW) : at + _JUMP_WINDOW + 1] = usual
     return total
