@@ -1,5 +1,6 @@
 """Recorded samples as the dashboard shows them: lines of the chart, marks on it, tables."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,13 +32,22 @@ def slot_names(samples: Iterable[Sample]) -> dict[tuple[str, str], str]:
 def lines_of(samples: Sequence[Sample], limits: dict[str, int | None]) -> list[Line]:
     """Return a line a slot, by name; ``limits`` are the memory limits by process."""
     names = slot_names(samples)
-    points: dict[tuple[str, str], list[tuple[float, float]]] = {slot: [] for slot in names}
+    by_slot: dict[tuple[str, str], list[Sample]] = {slot: [] for slot in names}
     for sample in samples:
-        points[sample.get("host", ""), sample["process"]].append((sample["t"], sample["rss"]))
+        by_slot[sample.get("host", ""), sample["process"]].append(sample)
     return [
-        Line(names[slot], tuple(thinned(points[slot])), limits.get(slot[1]))
+        Line(names[slot], tuple(thinned(_points(by_slot[slot]))), limits.get(slot[1]), _births(by_slot[slot]))
         for slot in sorted(names, key=lambda slot: names[slot])
     ]
+
+
+def _points(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+    return [(sample["t"], sample["rss"]) for sample in samples]
+
+
+def _births(samples: Sequence[Sample]) -> tuple[float, ...]:
+    """Return when a slot's process became another one."""
+    return tuple(later["t"] for earlier, later in itertools.pairwise(samples) if earlier.get("pid") != later.get("pid"))
 
 
 def thinned(points: Sequence[tuple[float, float]], most: int = MAX_POINTS) -> list[tuple[float, float]]:
@@ -76,7 +86,7 @@ def chart(
     begin = max(span.start, min(line.points[0][0] for line in lines))
     picture = memory_chart(lines, marks, words, (begin, span.end))
     figure = element("figure", picture, element("figcaption", caption, class_="lw-note"), class_="lw-figure")
-    return join([figure, _summary(lines, figures), _points(lines, figures)])
+    return join([figure, _summary(lines, figures), _some_points(lines, figures)])
 
 
 def described(lines: Sequence[Line], marks: Sequence[Mark], figures: Figures) -> str:
@@ -109,7 +119,7 @@ def _summary(lines: Sequence[Line], figures: Figures) -> Html:
     return table(_("Recorded memory, by process"), columns, rows)
 
 
-def _points(lines: Sequence[Line], figures: Figures) -> Html:
+def _some_points(lines: Sequence[Line], figures: Figures) -> Html:
     _ = figures._
     columns = [Column(_("Process")), Column(_("Time")), Column("RSS", _("MiB"), number=True)]
     rows = [

@@ -23,11 +23,15 @@ GAP_FACTOR = 4.0
 
 @dataclass(frozen=True)
 class Line:
-    """The memory of one slot: ``points`` are (Unix seconds, bytes) in time order, ``limit`` bytes."""
+    """The memory of one slot: ``points`` are (Unix seconds, bytes) in time order, ``limit`` bytes.
+
+    ``births`` are the moments from which on it is another process: its line begins anew there.
+    """
 
     name: str
     points: tuple[tuple[float, float], ...]
     limit: int | None = None
+    births: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def _marks(marks: Sequence[Mark], x: Scale) -> Iterator[Html]:
 
 def _line(line: Line, index: int, x: Scale, y: Scale) -> Iterator[Html]:
     css = f"lw-line lw-style-{index % STYLES + 1}"
-    for piece in pieces(line.points):
+    for piece in pieces(line.points, line.births):
         if len(piece) == 1:
             yield element("circle", cx=x(piece[0][0]), cy=y(piece[0][1]), r=2.5, class_=f"{css} lw-dot")
         else:
@@ -127,15 +131,15 @@ def _line(line: Line, index: int, x: Scale, y: Scale) -> Iterator[Html]:
             yield element("polyline", points=points, class_=css, fill="none")
 
 
-def pieces(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
-    """Return the points cut where nobody measured for much longer than usual."""
+def pieces(points: Sequence[tuple[float, float]], births: Sequence[float] = ()) -> list[list[tuple[float, float]]]:
+    """Return the points cut where nobody measured for much longer than usual, and where another process began."""
     if not points:
         return []
     steps = sorted(later[0] - earlier[0] for earlier, later in itertools.pairwise(points))
-    longest = GAP_FACTOR * steps[len(steps) // 2] if steps else 0.0
+    longest = max(1.0, GAP_FACTOR * steps[len(steps) // 2]) if steps else 1.0
     found = [[points[0]]]
     for earlier, later in itertools.pairwise(points):
-        if later[0] - earlier[0] > max(longest, 1.0):
+        if later[0] - earlier[0] > longest or any(earlier[0] < birth <= later[0] for birth in births):
             found.append([])
         found[-1].append(later)
     return found

@@ -78,6 +78,14 @@ def test_a_pause_breaks_the_line() -> None:
     assert pieces([]) == []
 
 
+def test_a_restart_breaks_the_line() -> None:
+    """Two processes of one slot are two lines: nothing fell from one to the other."""
+    samples = [sample(NOW + i, pid=1 if i < 3 else 2) for i in range(6)]
+    (line,) = history.lines_of(samples, {})
+    assert line.births == (NOW + 3,)
+    assert [len(piece) for piece in pieces(line.points, line.births)] == [3, 3]
+
+
 def test_a_single_point_is_a_dot() -> None:
     """The first snapshot is seen as well."""
     assert len(list(drawn(Line("a", ((NOW + 5, MIB),))).iter(f"{SVG}circle"))) == 1
