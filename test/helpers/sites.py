@@ -4,7 +4,6 @@ import http.client
 import http.cookiejar
 import json
 import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -63,9 +62,11 @@ class Site:
         """Return the names of the processes that leak-status sees."""
         return [process["name"] for process in self.ask("leak-status")["processes"]]
 
-    def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = 90.0) -> None:
+    def wait_for(
+        self, condition: Callable[[], bool], what: str, timeout_s: float = 120.0, every_s: float = 0.5
+    ) -> None:
         """Wait until ``condition()``; stop at once, with the log, when the server has died."""
-        processes.wait_until(condition, what, self.server, timeout_s)
+        processes.wait_until(condition, what, self.server, timeout_s, every_s)
 
     def rows(self, rql: str) -> list[list[Any]]:
         """Return what a query finds in the instance's database."""
@@ -171,14 +172,6 @@ class Visitor:
                 return Page(response.status, response.read().decode(errors="replace"), response.url)
         except urllib.error.HTTPError as error:
             return Page(error.code, error.read().decode(errors="replace"), error.url or request.full_url)
-
-
-def wait(condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
-    """Wait until ``condition()``, at most ``timeout_s`` seconds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout_s:.0f} s"
-        time.sleep(0.1)
 
 
 def make_instance(home: Path, *cubes: str, options: dict[str, str] | None = None, **fields: Any) -> Instance:

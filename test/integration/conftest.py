@@ -9,7 +9,7 @@ import pytest
 from cubicweb_leakdemo.runner import processes
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
-from sites import Site, make_instance, served, wait
+from sites import Site, make_instance, served
 
 LEAKED = 2000
 
@@ -35,11 +35,11 @@ def site(repository: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "leakdemo-repository-url": repository,
         "leakdemo-polls": "200",
         "leakdemo-poll-at-most": str(LEAKED),
-        "leakwatch-interval": "2s",
+        "leakwatch-interval": "5s",
     }
     instance = make_instance(tmp_path_factory.mktemp("site") / "home", "leakdemo", options=options)
     with served(instance, "--workers", "2") as site:
-        wait(lambda: handlers_in_the_scheduler(site) >= LEAKED, "the leak")
+        site.wait_for(lambda: handlers_in_the_scheduler(site) >= LEAKED, "the leak", timeout_s=240, every_s=2.0)
         yield site
 
 
@@ -59,7 +59,7 @@ def browser(needs_program: Callable[[str, str], str], tmp_path_factory: pytest.T
         options.add_argument(argument)
     driver = webdriver.Chrome(options=options, service=Service(needs_program("chromedriver", "chromium-driver")))
     try:
-        driver.set_page_load_timeout(60)
+        driver.set_page_load_timeout(240)
         yield driver
     finally:
         driver.quit()

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from cubicweb_leakdemo.runner import traffic
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 def command(home: Path, port: int, *options: str) -> list[str]:

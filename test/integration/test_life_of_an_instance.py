@@ -8,7 +8,7 @@ from clusters import postgresql
 from cubicweb_leakdemo.runner.instance import Instance
 from sites import ctl, make_instance, query, served
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 OUR_TYPES = {"LeakwatchProcess", "MemorySnapshot", "LeakFinding", "WorkerRestart"}
 

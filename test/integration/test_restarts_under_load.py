@@ -7,7 +7,7 @@ from cubicweb_leakdemo.runner.instance import HOST
 from cubicweb_leakdemo.runner.traffic import Traffic
 from sites import Site
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 RATE = 20.0
 SECONDS = 60.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sites import Page, Site, Visitor, ctl
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 PAGES = (
     "?vid=gc",

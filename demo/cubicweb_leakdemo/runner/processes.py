@@ -64,13 +64,13 @@ def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def wait_until(ready: Callable[[], bool], what: str, watched: Running, timeout_s: float = 90.0) -> None:
+def wait_until(
+    ready: Callable[[], bool], what: str, watched: Running, timeout_s: float = 120.0, every_s: float = 0.1
+) -> None:
     """Wait until ``ready()``; raise ProcessDied when ``watched`` ends first or the time is up."""
     deadline = time.monotonic() + timeout_s
     while not ready():
         watched.check()
         if time.monotonic() > deadline:
-            raise ProcessDied(
-                f"{what} took more than {timeout_s:.0f} s; the end of {watched.log}:\n{tail(watched.log)}"
-            )
-        time.sleep(0.1)
+            raise ProcessDied(f"{what} took over {timeout_s:.0f} s; the end of {watched.log}:\n{tail(watched.log)}")
+        time.sleep(every_s)
