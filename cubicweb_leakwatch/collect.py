@@ -2,16 +2,20 @@
 
 Everything is measured before the database is opened, and written in short transactions: on SQLite a write transaction
 held for seconds locks the whole site out. While the database is away, what was measured waits here; a collector that
-was away itself finds the last hour in the processes.
+was away itself finds the last hour in the processes. A round has a thread of its own: heap copies and a slow database
+must not hold up the site's other looping tasks, which all share one thread.
 """
 
 import logging
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+
+from cubicweb import ValidationError
 
 from cubicweb_leakwatch import keeping, records, restarting
 from cubicweb_leakwatch.errors import LeakwatchError
@@ -25,6 +29,10 @@ logger = logging.getLogger("leakwatch.collect")
 
 MAX_WAITING = 1000
 """Measurements kept for a database that is away: two hours of eight processes, about 10 MiB."""
+
+STOP_S = 10.0
+UNSEEN_S = 86400.0
+"""A process of another host of which nothing was recorded for so long has ended."""
 
 THIN_EVERY_S = 3600.0
 CONCLUDE_EVERY_S = 300.0
@@ -47,9 +55,23 @@ class Collector:
         self._waiting: deque[tuple[Measured, str | None]] = deque(maxlen=MAX_WAITING)
         self.findings = Findings(self.host, self.directory)
         self._thin_at = self._conclude_at = time.monotonic()
+        self._thread: threading.Thread | None = None
 
     def leakwatch_collect(self) -> None:
-        """Do one round; the name is what the scheduler's log shows. Nothing is raised: the next round tries again."""
+        """Start a round, unless the last one is still at work; the name is what the scheduler's log shows."""
+        if self._thread is not None and self._thread.is_alive():
+            logger.warning("the last round is still at work: this one is left out")
+            return
+        self._thread = threading.Thread(target=self.round, name="leakwatch-collect", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = STOP_S) -> None:
+        """Wait for the round that is at work, so that the repository is not closed under it."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def round(self) -> None:
+        """Do one round. Nothing is raised: the next round tries again."""
         try:
             self.collect()
             self.conclude()
@@ -90,9 +112,19 @@ class Collector:
         """Record what waits, oldest first, a transaction each, so that a failure keeps only what is not recorded."""
         while self._waiting:
             measured, note = self._waiting[0]
-            created = self._write(partial(records.record_measured, measured=measured, note=note))
-            records.forget(self.repo, created)
+            record = partial(records.record_measured, measured=measured, note=note)
+            try:
+                records.forget(self.repo, self._write_again(record))
+            except ValidationError:
+                logger.exception("the instance refuses a measurement of %s", measured.identity.name)
             self._waiting.popleft()
+
+    def _write_again(self, act: Callable[[Any], Any]) -> Any:
+        """Write, and once more when another collector has just recorded the same process."""
+        try:
+            return self._write(act)
+        except ValidationError:
+            return self._write(act)
 
     def _record_lives(self, cnx: Any, measurement: Measurement) -> None:
         records.record_restarts(cnx, self.host, finished_restarts(self.directory))
@@ -103,6 +135,8 @@ class Collector:
         if keep is None or now < self._thin_at:
             return
         self._thin_at = now + THIN_EVERY_S
+        unseen_since = time.time() - UNSEEN_S
+        self._write(lambda cnx: records.record_ends_elsewhere(cnx, self.host, unseen_since))
         keeping.thin_all(self._write, keep, time.time())
 
     def _write(self, act: Callable[[Any], Any]) -> Any:

@@ -25,11 +25,13 @@ class WatchTheScheduler(hook.Hook):
         this_process().state = "serving"
         settings = probing.settings_or_none(self.repo.config)
         if settings is not None and settings.interval_s is not None:
-            self.repo.looping_task(settings.interval_s, Collector(self.repo, settings).leakwatch_collect)
+            collector = Collector(self.repo, settings)
+            probing.before_stop(collector.stop)
+            self.repo.looping_task(settings.interval_s, collector.leakwatch_collect)
 
 
 class StopTheProbe(hook.Hook):
-    """Stop the probe before the repository closes: a late question must not find half a process."""
+    """Stop task and probe before the repository closes: a late question must not find half a process."""
 
     __regid__ = "leakwatch.stop"
     events = ("before_server_shutdown",)

@@ -21,6 +21,8 @@ logger = logging.getLogger("leakwatch.probing")
 _RUNNING: "dict[int, Probe | None]" = {}
 """The probe by pid, of one process: a fork inherits its parent's entry and finds that it has none of its own."""
 
+_BEFORE_STOP: list[Callable[[], None]] = []
+
 
 class InstanceConfig(Options, Protocol):
     """What is asked of an instance's configuration."""
@@ -47,8 +49,15 @@ def running() -> "Probe | None":
     return _RUNNING.get(os.getpid())
 
 
+def before_stop(act: Callable[[], None]) -> None:
+    """Have ``act`` called when this process shuts down, before its probe stops."""
+    _BEFORE_STOP.append(act)
+
+
 def stop() -> None:
     """Stop the probe of this process, if it runs."""
+    while _BEFORE_STOP:
+        _logged(_BEFORE_STOP.pop())
     probe = _RUNNING.pop(os.getpid(), None)
     if probe is not None:
         probe.stop()

@@ -6,7 +6,7 @@ alone, so that a round that failed half-way, or two collectors at once, double n
 
 import datetime
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cubicweb_leakwatch.measuring import Identity, Measured
@@ -119,13 +119,29 @@ def record_ends(cnx: Any, host: str, present: Iterable[int]) -> int:
         "Any P, I, S WHERE P is LeakwatchProcess, P host %(host)s, P pid I, P started_at S, P ended_at NULL",
         {"host": host},
     ).rows
-    gone = [(process, started_at) for process, pid, started_at in rows if pid not in living]
-    for process, started_at in gone:
+    return _close(cnx, [(process, started_at) for process, pid, started_at in rows if pid not in living])
+
+
+def record_ends_elsewhere(cnx: Any, host: str, unseen_since: float) -> int:
+    """Note the end of processes of other hosts than ``host`` of which nothing was recorded since (Unix seconds).
+
+    A container takes its host name with it: nobody is left there to note the end.
+    """
+    rows = cnx.execute(
+        "Any P, S WHERE P is LeakwatchProcess, NOT P host %(host)s, P started_at S, P started_at < %(since)s,"
+        " P ended_at NULL, NOT EXISTS(X snapshot_of P, X t >= %(t)s)",
+        {"host": host, "since": utc(unseen_since), "t": unseen_since},
+    ).rows
+    return _close(cnx, rows)
+
+
+def _close(cnx: Any, processes: Sequence[tuple[int, datetime.datetime]]) -> int:
+    for process, started_at in processes:
         ended_at, reason = _end(cnx, process, started_at)
         cnx.execute(
             "SET P ended_at %(t)s, P end_reason %(r)s WHERE P eid %(p)s", {"t": ended_at, "r": reason, "p": process}
         )
-    return len(gone)
+    return len(processes)
 
 
 def _end(cnx: Any, process: int, started_at: datetime.datetime) -> tuple[datetime.datetime, str]:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 from pathlib import Path
 from unittest import mock
 
@@ -10,7 +11,7 @@ from cube_data import HOST, NOON, measured, measurement, restart, sample, write_
 from cubicweb.devtools.apptest_config import PostgresApptestConfiguration
 from cubicweb.devtools.testlib import CubicWebTC
 
-from cubicweb_leakwatch import history
+from cubicweb_leakwatch import history, records
 from cubicweb_leakwatch.collect import Collector
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.settings import read_settings
@@ -91,9 +92,9 @@ class CollectTC(CubicWebTC):
         rounds = [measurement(measured(sample(NOON + 60 * minute))) for minute in (1, 2, 3)]
         collector = self.collector(*rounds)
         with mock.patch.object(self.repo, "internal_cnx", side_effect=OSError("database is locked")):
-            collector.leakwatch_collect()
-            collector.leakwatch_collect()
-        collector.leakwatch_collect()
+            collector.round()
+            collector.round()
+        collector.round()
         assert [row["t"] - NOON for row in self.recorded(history.read_samples)] == [60, 120, 180]
 
     def test_a_process_that_does_not_answer_stops_nobody(self):
@@ -140,6 +141,55 @@ class CollectTC(CubicWebTC):
         """What someone wrote when asking for a snapshot is kept with it."""
         self.collector(measurement(measured())).collect("before the deployment")
         assert [row["note"] for row in self.recorded(history.read_samples)] == ["before the deployment"]
+
+    def test_rounds_do_not_pile_up(self):
+        """While a round is at work the next one is left out; the task returns at once, and a stop waits for it."""
+        begun, go_on = threading.Event(), threading.Event()
+        collector = self.collector()
+
+        def measure():
+            begun.set()
+            assert go_on.wait(30)
+            return measurement(measured())
+
+        collector.meter.measure = mock.Mock(side_effect=measure)
+        collector.leakwatch_collect()
+        assert begun.wait(30)
+        collector.leakwatch_collect()
+        go_on.set()
+        collector.stop()
+        assert collector.meter.measure.call_count == 1
+        assert len(self.recorded(history.read_samples)) == 1
+
+    def test_two_collectors_that_meet_record_a_process_once(self):
+        """Another collector records the same process between our look and our write: ours joins it."""
+        self.collector(measurement(measured())).collect()
+        real, seen = records._find_process, []
+
+        def late(cnx, identity):
+            seen.append(identity)
+            return None if len(seen) == 1 else real(cnx, identity)
+
+        with mock.patch.object(records, "_find_process", late):
+            self.collector(measurement(measured(sample(NOON + 120)))).collect()
+        assert len(self.recorded(history.read_processes)) == 1
+        assert [row["t"] - NOON for row in self.recorded(history.read_samples)] == [60, 120]
+
+    def test_a_measurement_that_is_refused_blocks_no_other(self):
+        """What the schema does not take is logged and left; what comes after it is recorded."""
+        odd = measured(name="x" * 100)
+        self.collector(measurement(odd, measured(pid=4712))).collect()
+        assert [row["pid"] for row in self.recorded(history.read_samples)] == [4712]
+
+    def test_processes_of_a_host_that_vanished_have_ended(self):
+        """A container's host name goes with it: a day later its processes are closed where they were last seen."""
+        self.collector(measurement(measured())).collect()
+        with self.repo.internal_cnx() as cnx:
+            assert records.record_ends_elsewhere(cnx, "host-b", NOON) == 0
+            assert records.record_ends_elsewhere(cnx, HOST, NOON + 86400) == 0
+            assert records.record_ends_elsewhere(cnx, "host-b", NOON + 86400) == 1
+            cnx.commit()
+        assert [row["ended_at"] for row in self.recorded(history.read_processes)] == ["2026-11-22T12:01:00.000Z"]
 
     def test_the_collector_does_not_grow_with_what_it_records(self):
         """The repository's map of entities to types holds no snapshot: it would grow in the scheduler for ever."""
