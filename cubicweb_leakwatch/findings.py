@@ -7,12 +7,13 @@ import datetime
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cubicweb_leakwatch import conclusions
+from cubicweb_leakwatch import conclusions, reports
+from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.records import NUMBERS, utc
 
 logger = logging.getLogger("leakwatch.findings")
@@ -40,6 +41,7 @@ class Findings:
         self.host = host
         self.directory = directory
         self._in_a_row: dict[tuple[str, bool], int] = {}
+        self._holders: dict[str, str] = {}
 
     def update(self, write: Write, limits: Mapping[str, int | None]) -> list[dict[str, Any]]:
         """Conclude anew about every process; return the findings. ``limits`` are bytes by slot.
@@ -47,16 +49,32 @@ class Findings:
         Raises ``LeakwatchError`` when no conclusion can be drawn, and what the database raises.
         """
         samples = write(lambda cnx: spread_samples(cnx, self.host, time.time()))
-        found = conclusions.conclude_apart(samples, limits) if samples else []
+        found = [self._with_holder(finding) for finding in self._conclude(samples, limits)]
         for finding in found:
             write(partial(self._record, finding=finding))
         conclusions.write_findings(self.directory, found)
         return found
 
+    def _conclude(self, samples: list[dict[str, Any]], limits: Mapping[str, int | None]) -> list[dict[str, Any]]:
+        found = conclusions.conclude_apart(samples, limits) if samples else []
+        for finding in found:
+            key, other = (finding["process"], finding["leak"]), (finding["process"], not finding["leak"])
+            self._in_a_row[key] = self._in_a_row.get(key, 0) + 1
+            self._in_a_row.pop(other, None)
+        return found
+
+    def _with_holder(self, finding: dict[str, Any]) -> dict[str, Any]:
+        """Add what keeps the culprits, looked up once a finding: when it opens, since a look costs a copy."""
+        process = finding["process"]
+        if not finding["leak"]:
+            self._holders.pop(process, None)
+        elif finding["culprits"] and self._in_a_row[(process, True)] == ROUNDS_TO_OPEN:
+            self._holders[process] = look_for_holder(self.directory, process, finding["culprits"])
+        return {**finding, "holder": finding.get("holder") or self._holders.get(process) or None}
+
     def _record(self, cnx: Any, *, finding: Mapping[str, Any]) -> None:
         process, leak = finding["process"], bool(finding["leak"])
-        self._in_a_row[(process, leak)] = rounds = self._in_a_row.get((process, leak), 0) + 1
-        self._in_a_row.pop((process, not leak), None)
+        rounds = self._in_a_row[(process, leak)]
         open_one = _open_finding(cnx, self.host, process)
         if open_one is not None and leak:
             cnx.entity_from_eid(open_one).cw_set(**fields(finding))
@@ -66,6 +84,25 @@ class Findings:
         elif open_one is None and leak and rounds >= ROUNDS_TO_OPEN:
             _open(cnx, self.host, finding)
             logger.warning("finding opened process=%s kind=%s advice=%s", process, finding["kind"], finding["advice"])
+
+
+def look_for_holder(directory: Path, process: str, culprits: Sequence[Mapping[str, Any]]) -> str:
+    """Return what keeps a culprit alive, as a look into the process now tells; empty when that is not known."""
+    try:
+        found = reports.new_reports(directory, process).items
+    except LeakwatchError as error:
+        logger.warning("no look for the holder process=%s: %s", process, error.message)
+        return ""
+    types = [culprit["type"] for culprit in culprits]
+    return next((holder for report in found for holder in _holders(report, types)), "")
+
+
+def _holders(report: Mapping[str, Any], types: Sequence[str]) -> Iterator[str]:
+    """Return the holders of the cycles that the culprits are members of, the first culprit's first."""
+    for wanted in types:
+        for cycle in report["cycles"]:
+            if cycle["holder"] and wanted in {member["type"] for member in cycle["types"]}:
+                yield str(cycle["holder"])
 
 
 def _open_finding(cnx: Any, host: str, process: str) -> int | None:

@@ -30,6 +30,27 @@ RESTART_FIELDS = (
     "new_pid",
     "outcome",
 )
+FINDING_FIELDS = (
+    "host",
+    "process",
+    "kind",
+    "leak",
+    "since",
+    "rate_bytes_per_h",
+    "rate_low",
+    "rate_high",
+    "bytes_per_request",
+    "confidence",
+    "culprits",
+    "holder",
+    "views",
+    "ceiling",
+    "seconds_to_limit",
+    "advice",
+    "evidence",
+    "opened_at",
+    "closed_at",
+)
 PROCESS_FIELDS = (
     "host",
     "name",
@@ -99,6 +120,24 @@ def read_processes(cnx: Any, since: float, until: float, *, process: str | None 
     for row in found:
         row["versions"] = json.loads(row["versions"]) if row["versions"] else None
     return found
+
+
+def read_findings(
+    cnx: Any, since: float, until: float, *, process: str | None = None, closed: bool = False
+) -> list[dict[str, Any]]:
+    """Return the findings that opened in that time, oldest first, as documented; with ``closed`` the closed ones too.
+
+    Each also tells its ``host``, ``opened_at`` and ``closed_at``.
+    """
+    rows = _rows(cnx, "LeakFinding", FINDING_FIELDS, "opened_at", since, until)
+    wanted = [row for row in rows if closed or row["closed_at"] is None]
+    return [_finding(row) for row in wanted if _matches(process, row["host"], row["process"], None)]
+
+
+def _finding(row: dict[str, Any]) -> dict[str, Any]:
+    for name, empty in (("culprits", []), ("views", []), ("evidence", {})):
+        row[name] = json.loads(row[name]) if row[name] else empty
+    return {**_times_as_text(row), "since": iso(row["since"])}
 
 
 def _rows(

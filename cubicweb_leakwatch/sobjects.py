@@ -112,6 +112,16 @@ class History(ManagersService):
         }
 
 
+class RecordedFindings(ManagersService):
+    """What leakwatch concludes from the recorded history."""
+
+    __regid__ = "leakwatch_findings"
+
+    def act(self, process: str | None = None, closed: bool = False) -> list[dict[str, Any]]:
+        """Return the open findings, as documented; with ``closed`` those that have closed as well."""
+        return history.read_findings(self._cw, 0.0, time.time(), process=process, closed=closed)
+
+
 class Restart(ManagersService):
     """Replace a worker, or all, through the launcher."""
 

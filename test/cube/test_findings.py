@@ -1,5 +1,6 @@
 """Findings open and close by themselves, and are told to whoever shows them."""
 
+import dataclasses
 import json
 import subprocess
 import tempfile
@@ -13,7 +14,7 @@ from cube_data import HOST, measured, sample
 from cubicweb.devtools.apptest_config import PostgresApptestConfiguration
 from cubicweb.devtools.testlib import CubicWebTC
 
-from cubicweb_leakwatch import conclusions
+from cubicweb_leakwatch import conclusions, history, reports
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.findings import POINTS, Findings, every_nth, spread_samples
 from cubicweb_leakwatch.judge import judged
@@ -42,6 +43,9 @@ class FindingsTC(CubicWebTC):
         self.addCleanup(folder.cleanup)
         self.directory = Path(folder.name)
         self.findings = Findings(HOST, self.directory)
+        looks = mock.patch.object(reports, "new_reports", side_effect=LeakwatchError("nobody to look at"))
+        looks.start()
+        self.addCleanup(looks.stop)
         self.write(lambda cnx: record_measured(cnx, measured(sample(time.time() - 60), started_at=1.5e9)))
 
     def write(self, act):
@@ -51,11 +55,11 @@ class FindingsTC(CubicWebTC):
             cnx.commit()
         return result
 
-    def conclude(self, *rounds, limits=None):
+    def conclude(self, *rounds):
         """Let one conclusion after the other be drawn."""
         for finding in rounds:
             with mock.patch.object(conclusions, "conclude_apart", return_value=[finding.as_json()]):
-                self.findings.update(self.write, limits or {})
+                self.findings.update(self.write, {})
 
     def recorded(self):
         """Return the recorded findings: kind, whether closed, what they are about."""
@@ -94,6 +98,34 @@ class FindingsTC(CubicWebTC):
         """A closed finding stays closed."""
         self.conclude(LEAK, LEAK, CALM, CALM, CALM, LEAK, LEAK)
         assert [row[1] is None for row in self.recorded()] == [False, True]
+
+    def test_managers_read_findings_as_documented(self):
+        """What was recorded comes back in the documented shape; closed ones only when asked for."""
+        self.conclude(LEAK, LEAK)
+        (found,) = self.write(lambda cnx: history.read_findings(cnx, 0, time.time() + 1))
+        assert {name: found[name] for name in LEAK.as_json()} == {**LEAK.as_json(), "since": "2017-07-14T02:40:00.000Z"}
+        self.conclude(CALM, CALM, CALM)
+        assert self.write(lambda cnx: history.read_findings(cnx, 0, time.time() + 1)) == []
+        assert len(self.write(lambda cnx: history.read_findings(cnx, 0, time.time() + 1, closed=True))) == 1
+
+    def test_the_holder_is_looked_up_once(self):
+        """When a finding opens, one look into the process names what keeps the culprit; later rounds keep the name."""
+        cycles = [
+            {"holder": "elsewhere", "types": [{"type": "other", "count": 1}]},
+            {"holder": "app.POLLER.handlers", "types": [{"type": "hg.httphandler", "count": 2}]},
+        ]
+        report = mock.Mock(items=[{"cycles": cycles}])
+        with mock.patch.object(reports, "new_reports", return_value=report) as look:
+            nameless = dataclasses.replace(LEAK, holder=None)
+            self.conclude(nameless, nameless, nameless, nameless)
+        look.assert_called_once_with(self.directory, "web-1")
+        assert self.recorded()[0][3] == "app.POLLER.handlers"
+
+    def test_a_look_that_fails_leaves_the_holder_unknown(self):
+        """No room for a copy, or a process that has gone: the finding opens all the same."""
+        with mock.patch.object(reports, "new_reports", side_effect=LeakwatchError("no room")):
+            self.conclude(*[dataclasses.replace(LEAK, holder=None)] * 2)
+        assert self.recorded()[0][3] is None
 
     def test_pages_and_commands_read_it_without_a_database(self):
         """What was concluded last lies beside the probes, as documented."""
