@@ -135,7 +135,10 @@ def wait_until_answers(address, process, folder):
 def start_nginx(folder, environment, log):
     """Put nginx in front, which never asks twice: what the server loses must be seen."""
     port = free_port()
+    # Started by root, nginx would become nobody, who may not open our socket.
+    user = "user root;" if os.geteuid() == 0 else ""
     configuration = f"""
+{user}
 daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log; worker_processes 1;
 events {{ worker_connections 1024; }}
 http {{

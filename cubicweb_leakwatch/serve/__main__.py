@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = options.add_argument
     add("--bind", action="append", metavar="ADDRESS", help="HOST:PORT or unix:PATH; may be repeated (127.0.0.1:8080)")
+    add("--socket-mode", type=octal, default=0o660, metavar="MODE", help="permissions of a Unix socket (660)")
     add("--workers", type=int, default=1, metavar="N", help="web workers (1)")
     add("--threads", type=int, default=4, metavar="N", help="threads of each worker, with --wsgi (4)")
     add(
@@ -69,6 +70,7 @@ def specification(options: argparse.Namespace) -> LaunchSpec:
         bind=tuple(options.bind or ("127.0.0.1:8080",)),
         web=child(options),
         workers=options.workers,
+        socket_mode=options.socket_mode,
         threads=options.threads,
         environment={"LEAKWATCH_INSTANCE": name},
         limits=Limits(memory_bytes=options.memory_limit, max_requests=options.max_requests, max_age_s=options.max_age),
@@ -89,6 +91,11 @@ def default_runtime_dir(name: str) -> str:
     base = os.environ.get("XDG_RUNTIME_DIR") or f"{tempfile.gettempdir()}/leakwatch-{os.getuid()}"
     safe = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
     return f"{base}/leakwatch-{safe}"
+
+
+def octal(text: str) -> int:
+    """Return the permissions that digits like 660 mean."""
+    return int(text, 8)
 
 
 def main() -> None:
