@@ -218,9 +218,13 @@ class _Maker:
         meters: dict[str, np.ndarray | None] = {
             "uss": rss * rng.uniform(0.8, 0.95),
             "python_blocks": blocks if self.how != "malloc-only" else np.zeros(self.n),
-            "malloc_used": 0.2 * self.base + native + (python if self.how == "malloc-only" else 0)
+            "malloc_used": 0.2 * self.base
+            + native
+            + (python if self.how == "malloc-only" else 0)
             + rng.normal(0, self.noise * 0.1, self.n),
-            "malloc_free": 0.02 * self.base + (retained + free if self.in_malloc else 0) + rng.exponential(self.noise * 0.2, self.n),
+            "malloc_free": 0.02 * self.base
+            + (retained + free if self.in_malloc else 0)
+            + rng.exponential(self.noise * 0.2, self.n),
             "gc_objects": self.base / 900 + used["objects"] + rng.integers(0, 2000, self.n),
             "garbage": leak.get("garbage", np.zeros(self.n)),
             "fds": 12 + leak.get("file-descriptors", 0) + rng.poisson(2 * self.rate),

@@ -28,9 +28,12 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
     if len(y) < 3 * _SMOOTH:
         return y.copy(), proven
     smooth = running_median(y, max(_SMOOTH, len(y) // _SMOOTH_SHARE) | 1)
-    falls = _falls(smooth, _least_fall(y, smooth, resolution))
+    deviation = spread_of(y - smooth)
+    # what is higher or lower for a few samples only has been given back, or taken back, at once
+    calm = np.where(np.abs(y - smooth) > max(_FALL_DEVIATIONS * deviation, resolution), smooth, y)
+    falls = _falls(smooth, _least_fall(smooth, deviation, resolution))
     if not falls:
-        return y.copy(), proven
+        return calm, proven
     longest = max(bottom - start for start, _, bottom in falls)
     deepest = max(float(smooth[peak] - smooth[bottom]) for _, peak, bottom in falls)
     last = falls[-1][2]
@@ -38,15 +41,14 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
     end = len(y)
     if rise < _HIGHER * deepest and end - last < _LONGER * longest:
         end = last + 1
-    floor = y.copy()
+    floor = calm
     floor[:end] = least_ahead(smooth[:end], longest)
     proven[end:] = False
     return floor, proven
 
 
-def _least_fall(y: Array, smooth: Array, resolution: float) -> float:
+def _least_fall(smooth: Array, deviation: float, resolution: float) -> float:
     """Return how deep a fall has to be to count."""
-    deviation = spread_of(y - smooth)
     low, high = np.quantile(smooth, [0.01, 0.99])
     return max(_FALL_DEVIATIONS * deviation, _FALL_SHARE * float(high - low), 4 * resolution)
 

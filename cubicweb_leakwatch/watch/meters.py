@@ -114,10 +114,12 @@ class Meters:
         return max(lives) / max(sum(lives), 1e-9)
 
     def along(self, meter: Meter, memory: Meter) -> Trend:
-        """Return the trend of a meter if its shape is the memory's: whether it moves along with it."""
-        if not len(memory.trend.log_likelihoods):
+        """Return the trend of a meter if its shape is that of the memory, which goes on growing."""
+        likelihoods = memory.trend.log_likelihoods
+        if not len(likelihoods):
             return meter.trend
-        return self.trends.fit(meter.points, meter.known, RESOLUTIONS[meter.name], memory.trend.log_likelihoods)
+        going_on = np.where(self.trends.shapes.goes_on, likelihoods, -np.inf)
+        return self.trends.fit(meter.points, meter.known, RESOLUTIONS[meter.name], going_on)
 
     def memory_trend(self, explained_by: str) -> Trend:
         """Return how memory grows, in bytes, given that a meter in use explains it: the shape is one for both.

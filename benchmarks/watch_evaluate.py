@@ -1,0 +1,144 @@
+"""How often the conclusions are right, beside a Mann–Kendall test on RSS and the rule "grown by 20 %".
+
+    python benchmarks/watch_evaluate.py [--from SEED] [--traces N] [--set requests|formulas|both] [--failures]
+
+The seeds of the published figures begin at 100000; those below 1000 were used while the code was written.
+"""
+
+import argparse
+import os
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+import numpy as np
+from watch_formulas import make_formula_trace
+from watch_traces import Trace, make_trace
+
+from cubicweb_leakwatch.watch.conclude import conclude
+from cubicweb_leakwatch.watch.finding import Finding
+
+SETS = {"requests": make_trace, "formulas": make_formula_trace}
+NORMAL_975 = 1.96
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What each method said of one trace."""
+
+    trace: Trace
+    finding: Finding
+    mann_kendall: bool
+    grown: bool
+    seconds: float
+
+
+def judged(job: tuple[str, int]) -> Outcome:
+    """Make a trace and let all methods judge it."""
+    trace = SETS[job[0]](job[1])
+    started = time.perf_counter()
+    finding = conclude(trace.samples)
+    seconds = time.perf_counter() - started
+    rss = np.array([sample.rss for sample in trace.samples], float)
+    return Outcome(trace, finding, mann_kendall_grows(rss), grown_by_a_fifth(rss), seconds)
+
+
+def mann_kendall_grows(y: np.ndarray) -> bool:
+    """The classic test (Mann 1945, Kendall 1975): rising at the one-sided level of 2.5 %."""
+    n = len(y)
+    score = sum(int(np.sign(y[i + 1 :] - y[i]).sum()) for i in range(n - 1))
+    deviation = np.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    return bool((score - np.sign(score)) / deviation > NORMAL_975)
+
+
+def grown_by_a_fifth(y: np.ndarray) -> bool:
+    """The rule of thumb: the last tenth is a fifth above the first."""
+    part = max(1, len(y) // 10)
+    return bool(np.median(y[-part:]) > 1.2 * np.median(y[:part]))
+
+
+def rates(said: list[bool], truth: list[bool]) -> tuple[float, float]:
+    """Return precision and recall."""
+    right = sum(s and t for s, t in zip(said, truth, strict=True))
+    return right / max(1, sum(said)), right / max(1, sum(truth))
+
+
+def in_interval(outcome: Outcome) -> bool:
+    """Whether the true rate lies in the interval stated."""
+    finding = outcome.finding
+    return (finding.rate_low or 0.0) <= (outcome.trace.rate or 0.0) <= (finding.rate_high or 0.0)
+
+
+def culprit_first(outcome: Outcome) -> bool:
+    """Whether the true culprit is named first."""
+    return bool(outcome.finding.culprits) and outcome.finding.culprits[0].type == outcome.trace.culprit
+
+
+def report(title: str, outcomes: list[Outcome]) -> None:
+    """Print the table of one set."""
+    truth = [outcome.trace.leak for outcome in outcomes]
+    print(f"\n## {title}: {len(outcomes)} traces, {sum(truth)} of them leaks\n")
+    print("| method | precision | recall | false alarms | leaks missed |\n| --- | --- | --- | --- | --- |")
+    for method, said in (
+        ("leakwatch", [o.finding.leak for o in outcomes]),
+        ("Mann–Kendall on RSS", [o.mann_kendall for o in outcomes]),
+        ("grown by 20 %", [o.grown for o in outcomes]),
+    ):
+        precision, recall = rates(said, truth)
+        alarms = sum(s and not t for s, t in zip(said, truth, strict=True))
+        missed = sum(t and not s for s, t in zip(said, truth, strict=True))
+        print(f"| {method} | {precision:.3f} | {recall:.3f} | {alarms} | {missed} |")
+    found = [o for o in outcomes if o.trace.leak and o.finding.leak]
+    shares = {
+        "kind right": [o.trace.kind == o.finding.kind for o in outcomes],
+        "culprit first": [culprit_first(o) for o in found if o.trace.culprit],
+        "true rate inside the 95 % interval": [in_interval(o) for o in found if o.trace.rate],
+    }
+    print("\n| what | share | of |\n| --- | --- | --- |")
+    for what, values in shares.items():
+        print(f"| {what} | {sum(values) / max(1, len(values)):.3f} | {len(values)} |")
+    seconds = sorted(o.seconds for o in outcomes)
+    print(f"\nSeconds a conclusion: median {seconds[len(seconds) // 2]:.2f}, longest {seconds[-1]:.2f}.")
+    wrong = Counter((o.trace.kind, o.finding.kind) for o in outcomes if o.trace.kind != o.finding.kind)
+    print("\n| truth | said instead | traces |\n| --- | --- | --- |")
+    for (kind, said_kind), count in wrong.most_common():
+        print(f"| {kind} | {said_kind} | {count} |")
+
+
+def failures(outcomes: list[Outcome]) -> None:
+    """Print every trace with something wrong."""
+    for o in outcomes:
+        wrong = [f"said {o.finding.kind}: {o.finding.evidence.get('why')}"] * (o.trace.kind != o.finding.kind)
+        if o.finding.leak and o.trace.leak:
+            if o.trace.rate and not in_interval(o):
+                wrong.append(f"rate {o.trace.rate:.4g} not in {o.finding.rate_low:.4g}..{o.finding.rate_high:.4g}")
+            if o.trace.culprit and not culprit_first(o):
+                wrong.append(f"culprits {[c.type for c in o.finding.culprits]}")
+        if wrong:
+            print(f"{o.trace.name} ({len(o.trace.samples)} samples, sure {o.finding.confidence}): {'; '.join(wrong)}")
+
+
+def main() -> None:
+    """Judge the traces and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--from", dest="first", type=int, default=100_000, help="first seed")
+    parser.add_argument("--traces", type=int, default=360, help="traces a set")
+    parser.add_argument("--set", choices=[*SETS, "both"], default="both")
+    parser.add_argument("--failures", action="store_true", help="list every trace with something wrong")
+    options = parser.parse_args()
+    with ProcessPoolExecutor() as pool:
+        for name in SETS if options.set == "both" else [options.set]:
+            jobs = [(name, seed) for seed in range(options.first, options.first + options.traces)]
+            outcomes = list(pool.map(judged, jobs, chunksize=4))
+            report(name, outcomes)
+            if options.failures:
+                print()
+                failures(outcomes)
+
+
+if __name__ == "__main__":
+    main()
