@@ -18,10 +18,31 @@ def _gc(options: argparse.Namespace) -> dict[str, Any]:
     return gc_report(options.dump, limit=options.limit)
 
 
+def _holders(options: argparse.Namespace) -> dict[str, Any]:
+    from cubicweb_leakwatch.heap.holders import holders_report
+
+    return holders_report(
+        options.dump, options.type, limit=options.limit, examples=options.examples, depth=options.depth
+    )
+
+
+def _analyze(options: argparse.Namespace) -> dict[str, Any]:
+    from cubicweb_leakwatch.heap.analyze import analyze
+
+    return analyze(options.dump, baseline=options.baseline, limit=options.limit, only=options.type)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cubicweb_leakwatch.heap", description=__doc__)
     reports = parser.add_subparsers(required=True, metavar="REPORT")
     _add(reports, "gc", "garbage, type counts and growth, cycles with finalizers", _gc)
+    holders = _add(reports, "holders", "who keeps objects of a type alive", _holders)
+    holders.add_argument("type", metavar="TYPE", help="the type: module.Class, or Class alone")
+    holders.add_argument("--depth", type=int, default=40, metavar="N", help="at most N links of a chain (40)")
+    holders.add_argument("--examples", type=int, default=3, metavar="N", help="whole chains a group (3)")
+    analysis = _add(reports, "analyze", "retained sizes, suspects, trash, cycles; growth since another dump", _analyze)
+    analysis.add_argument("--baseline", metavar="DUMP", help="an earlier dump to compare with")
+    analysis.add_argument("--type", metavar="TYPE", help="only this type")
     return parser
 
 

@@ -32,7 +32,8 @@ def tracked_by_type(own: list[object]) -> dict[int, list[object]]:
     """
     gc.unfreeze()
     objects = gc.get_objects()
-    skip = {id(mine) for mine in own}
+    skip = set(map(id, own))
+    skip.add(id(own))
     groups: dict[int, list[object]] = {}
     for found in objects:
         try:
@@ -40,9 +41,14 @@ def tracked_by_type(own: list[object]) -> dict[int, list[object]]:
         except KeyError:
             groups[id(type(found))] = [found]
     del objects
-    for key in {id(type(mine)) for mine in own} & groups.keys():
-        groups[key] = [found for found in groups[key] if id(found) not in skip]
+    for found in (own, *own):
+        key = id(type(found))
+        groups[key] = _less(groups.get(key, []), skip)
     return {key: group for key, group in groups.items() if group}
+
+
+def _less(group: list[object], skip: set[int]) -> list[object]:
+    return [found for found in group if id(found) not in skip]
 
 
 class Untracked:

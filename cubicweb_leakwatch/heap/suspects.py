@@ -1,0 +1,194 @@
+"""Suspects: where objects pile up, the largest pile first.
+
+A *pile* is: many objects of one type that one object dominates (a cache's dictionary and its entries). It is
+named by the program's own type found in it, not by the lists and dictionaries that the entries are made of. Objects
+that nothing in Python holds make a pile of their own. What every program has (code, functions, classes of modules) is none.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cubicweb_leakwatch.heap.dominators import NOT_REACHED, TOP, Dominators
+from cubicweb_leakwatch.heap.graph import Bools, HeapGraph, Ints
+from cubicweb_leakwatch.heap.holders import NOBODY
+from cubicweb_leakwatch.heap.known import fingerprint, known_retention
+from cubicweb_leakwatch.heap.reach import Reach
+from cubicweb_leakwatch.heap.typestats import merge_names
+from cubicweb_leakwatch.heap.words import Sentence, is_module, links
+
+_FEWEST = 8
+_DEEPEST = 4
+_BASELINE = {
+    "builtins.code",
+    "builtins.function",
+    "builtins.module",
+    "builtins.builtin_function_or_method",
+    "builtins.method_descriptor",
+    "builtins.wrapper_descriptor",
+    "builtins.getset_descriptor",
+    "builtins.member_descriptor",
+    "builtins.classmethod_descriptor",
+    "builtins.property",
+    "builtins.cell",
+    "builtins.staticmethod",
+    "builtins.classmethod",
+    "_frozen_importlib.ModuleSpec",
+    "weakref.ReferenceType",
+}
+
+
+@dataclass(frozen=True)
+class Pile:
+    """Objects of one type under one dominator (TOP: under none): their rows, and the bytes they retain together."""
+
+    holder: int
+    rows: Ints
+    retained: int
+
+
+def find_suspects(graph: HeapGraph, found: Reach, tree: Dominators, *, limit: int = 20) -> list[dict[str, Any]]:
+    """Return ``leak-analyze``'s suspects, the most retained bytes first."""
+    total = int(tree.retained[tree.above == TOP].sum()) or 1
+    sentence = Sentence(graph, found)
+    chosen: list[Pile] = []
+    for pile in _piles(graph, tree, 10 * limit):
+        if len(chosen) < limit and not any(_same(graph, tree, pile, other) for other in chosen):
+            chosen.append(pile)
+    return _merged([_describe(graph, found, tree, pile, sentence, total) for pile in chosen])
+
+
+def _merged(suspects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Make one of the piles with the same type and holder: those of several threads, or of a class's instances."""
+    found: dict[str, dict[str, Any]] = {}
+    for suspect in suspects:
+        first = found.setdefault(suspect["fingerprint"], suspect)
+        if first is not suspect:
+            for key in ("objects", "retained", "share"):
+                first[key] = round(first[key] + suspect[key], 4)
+    return sorted(found.values(), key=lambda suspect: -suspect["retained"])
+
+
+def _piles(graph: HeapGraph, tree: Dominators, limit: int) -> list[Pile]:
+    """Group the rows by dominator and type, and return the groups that retain most."""
+    rows = np.nonzero(_candidates(graph, tree))[0].astype(np.int32)
+    keys = (tree.above[rows].astype(np.int64) + 1) * len(graph.types) + graph.type_of[rows]
+    order = np.argsort(keys, kind="stable")
+    rows, keys = rows[order], keys[order]
+    starts = np.nonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))[0] if len(keys) else np.zeros(0, np.int64)
+    counts = np.diff(np.append(starts, len(keys)))
+    retained = np.add.reduceat(tree.retained[rows], starts) if len(starts) else np.zeros(0, np.int64)
+    large = np.nonzero(counts >= _FEWEST)[0]
+    best = large[np.argsort(-retained[large], kind="stable")][:limit]
+    return [
+        Pile(int(tree.above[rows[starts[n]]]), rows[starts[n] : starts[n] + counts[n]], int(retained[n]))
+        for n in best.tolist()
+    ]
+
+
+def _candidates(graph: HeapGraph, tree: Dominators) -> Bools:
+    """Return the rows that can be part of a pile: not what every program has; under the top, what nothing holds."""
+    keep = ~graph.of_types([info.name in _BASELINE for info in graph.types])
+    keep &= tree.above != NOT_REACHED
+    built_in = graph.of_types(
+        [info.name.startswith("builtins.") or "builtins.type" in info.bases for info in graph.types]
+    )
+    keep &= (tree.above != TOP) | ((graph.excess > 0) & graph.of_types(own))
+    return keep & ~_names_of_modules(graph, tree)
+
+
+def _names_of_modules(graph: HeapGraph, tree: Dominators) -> Bools:
+    """Return the rows that a module's own dictionary dominates: the names of the module are no pile."""
+    holders = np.zeros(graph.count + 1, bool)
+    for address_row in graph.rows([address for _, address in graph.roots["modules"]]).tolist():
+        for row in graph.references(address_row).tolist() if is_module(graph, address_row) else ():
+            holders[row] = True
+    inside: Bools = holders[np.maximum(tree.above, 0)] & (tree.above >= 0)
+    return inside
+
+
+def _same(graph: HeapGraph, tree: Dominators, pile: Pile, other: Pile) -> bool:
+    """Tell whether a pile is a part of another: inside its objects, or their keys in the same mapping."""
+    if pile.holder == other.holder and graph.type_name(int(pile.rows[0])).startswith("builtins."):
+        return pile.holder != TOP
+    return _within(tree, pile, other)
+
+
+def _within(tree: Dominators, pile: Pile, other: Pile) -> bool:
+    first = tree.first[pile.rows[:50]]
+    begins, ends = tree.first[other.rows], tree.last[other.rows]
+    order = np.argsort(begins)
+    place = np.searchsorted(begins[order], first, side="right") - 1
+    inside = (place >= 0) & (first < ends[order][np.maximum(place, 0)])
+    return bool(inside.mean() > 0.5)
+
+
+def _describe(
+    graph: HeapGraph, found: Reach, tree: Dominators, pile: Pile, sentence: Sentence, total: int
+) -> dict[str, Any]:
+    inside = _members(tree, pile)
+    accumulates = _accumulated(graph, inside)
+    name = _owner_type(graph, tree, pile)
+    holder = _holder_text(graph, found, sentence, pile)
+    known = known_retention(holder, name)
+    return {
+        "type": name,
+        "objects": len(pile.rows),
+        "retained": pile.retained,
+        "share": round(pile.retained / total, 4),
+        "holder": holder,
+        "accumulates": accumulates[:8],
+        "fingerprint": fingerprint(name, holder),
+        "known": known.as_json() if known else None,
+    }
+
+
+def _members(tree: Dominators, pile: Pile) -> Bools:
+    """Return which rows the objects of a pile dominate, themselves included."""
+    marks = np.zeros(len(tree.first) + 1, np.int32)
+    np.add.at(marks, tree.first[pile.rows], 1)
+    np.add.at(marks, np.minimum(tree.last[pile.rows], len(tree.first)), -1)
+    covered = np.cumsum(marks) > 0
+    inside: Bools = (tree.first >= 0) & covered[np.maximum(tree.first, 0)]
+    return inside
+
+
+def _accumulated(graph: HeapGraph, inside: Bools) -> list[dict[str, Any]]:
+    counts = np.bincount(graph.type_of[inside], minlength=len(graph.types))
+    sizes = np.bincount(graph.type_of[inside], weights=graph.size[inside], minlength=len(graph.types))
+    merged = merge_names(graph, counts, sizes.astype(np.int64))
+    rows = [{"type": name, "count": count, "bytes": size} for name, (count, size) in merged.items() if count]
+    return sorted(rows, key=lambda row: -row["bytes"])
+
+
+def _owner_type(graph: HeapGraph, tree: Dominators, pile: Pile) -> str:
+    """Return the pile's type, or, where that is a container of the interpreter, the program's type nearest below it."""
+    rows = pile.rows
+    for _ in range(_DEEPEST):
+        own = _program_type(graph, tree, rows, len(pile.rows) // 2)
+        if own is not None:
+            return own
+        inside = np.zeros(len(tree.above), bool)
+        inside[rows] = True
+        rows = np.nonzero(inside[np.maximum(tree.above, 0)] & (tree.above >= 0))[0].astype(np.int32)
+    return graph.type_name(int(pile.rows[0]))
+
+
+def _program_type(graph: HeapGraph, tree: Dominators, rows: Ints, fewest: int) -> str | None:
+    """Return the type among these rows, not the interpreter's, that retains most; None without one that is frequent."""
+    counts = np.bincount(graph.type_of[rows], minlength=len(graph.types))
+    sizes = np.bincount(graph.type_of[rows], weights=tree.retained[rows], minlength=len(graph.types))
+    merged = merge_names(graph, counts, sizes.astype(np.int64))
+    own = {
+        name: size
+        for name, (count, size) in merged.items()
+        if count >= max(1, fewest) and name not in _BASELINE and not name.startswith("builtins.")
+    }
+    return max(own, key=lambda name: own[name]) if own else None
+
+
+def _holder_text(graph: HeapGraph, found: Reach, sentence: Sentence, pile: Pile) -> str:
+    if pile.holder == TOP:
+        return f"{NOBODY}: its reference count is too high (C code)"
+    return sentence.text(links(graph, found.chain(pile.holder)))
