@@ -4,11 +4,14 @@ A command measures (``data``), then shows (``lines``); it never does both at onc
 tells the same as the tables. Nothing here loads an instance.
 """
 
+import contextlib
 import json
 import os
+import signal
 import sys
+import warnings
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -17,6 +20,25 @@ from cubicweb_leakwatch.commands.options import INSTANCE, JSON, Argument, Option
 from cubicweb_leakwatch.commands.terminal import Screen, say
 from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_INTERRUPTED, LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
+
+
+@contextlib.contextmanager
+def _in_order() -> Iterator[None]:
+    """Let SIGTERM end the command in order, so that a heap dump is removed and a connection closed.
+
+    Deprecations inside CubicWeb, which cubicweb-ctl shows, are no news for whoever looks for a leak.
+    """
+
+    def terminated(signum: int, _frame: object) -> None:
+        raise SystemExit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, terminated)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Command:
@@ -35,6 +57,7 @@ class Command:
 
     def __init__(self, logger: object = None) -> None:
         self.warnings: list[str] = []
+        self.beside: dict[str, Any] = {}
 
     # what a command fills in
 
@@ -76,13 +99,17 @@ class Command:
 
     def main_run(self, args: Sequence[str], rcfile: str | None = None) -> int:
         """Do what the words after the command's name ask for; return the exit code."""
+        with _in_order():
+            return self._run_told(args)
+
+    def _run_told(self, words: Sequence[str]) -> int:
+        """Run, and tell what went wrong in one line."""
         try:
-            asked = self._parse(args)
-            code = self.run(asked)
+            code = self.run(self._parse(words))
             sys.stdout.flush()
         except LeakwatchError as error:
-            self.tell_failure(error, args)
-            return self.failure_code(error, args)
+            self.tell_failure(error, words)
+            return self.failure_code(error, words)
         except KeyboardInterrupt:
             say(f"{self.name}: interrupted", sys.stderr)
             return EXIT_INTERRUPTED
@@ -121,6 +148,7 @@ class Command:
             "instance": getattr(asked, "instance", None),
             "data": data,
         }
+        document.update(self.beside)
         if self.warnings:
             document["warnings"] = self.warnings
         print(json.dumps(document, indent=2))

@@ -53,8 +53,13 @@ class Words:
     limit: str
 
 
-def memory_chart(lines: Sequence[Line], marks: Sequence[Mark], words: Words, span: tuple[float, float]) -> Html:
-    """Return the SVG of the lines between the two moments of ``span`` (Unix seconds)."""
+def memory_chart(
+    lines: Sequence[Line], marks: Sequence[Mark], words: Words, span: tuple[float, float], styles: Html | None = None
+) -> Html:
+    """Return the SVG of the lines between the two moments of ``span`` (Unix seconds).
+
+    ``styles`` is a style element for a picture that has to stand alone.
+    """
     highest = max([1.0, *(value for line in lines for _t, value in line.points), *_limits(lines)])
     ticks = memory_ticks(highest * 1.05)
     x = Scale(*span, LEFT, WIDTH - RIGHT)
@@ -63,6 +68,7 @@ def memory_chart(lines: Sequence[Line], marks: Sequence[Mark], words: Words, spa
         "svg",
         element("title", words.title, id="lw-chart-title"),
         element("desc", words.description, id="lw-chart-desc"),
+        styles,
         *_grid(ticks, y, words.unit),
         *_times(span, x),
         *_limit_lines(lines, y, words.limit),

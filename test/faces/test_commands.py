@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_help_tells_purpose_options_and_examples(command: type[Command], capsys:
 def test_the_examples_of_the_help_can_be_typed(command: type[Command]) -> None:
     """Each example parses: a manual with wrong examples is worse than none."""
     for line, _meaning in command.examples:
-        command(None)._parse(line.split()[2:])
+        command(None)._parse(shlex.split(line)[2:])
 
 
 def test_an_unknown_instance_is_one_line(instances: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,46 @@
+"""A finding as lines for a terminal."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from cubicweb_leakwatch.commands.terminal import Screen
+from cubicweb_leakwatch.plain_text import clean
+from cubicweb_leakwatch.watch.units import format_bytes, format_duration, format_rate
+
+
+def finding_lines(finding: dict[str, Any], screen: Screen) -> Iterator[str]:
+    """Return the sentence, then what it rests on; ``finding`` is in the documented shape."""
+    style = ("bold", "red") if finding.get("leak") else ("bold",)
+    yield screen.style(f"{clean(finding['process'])}: {clean(finding.get('advice') or finding['kind'])}", *style)
+    for label, value in _facts(finding):
+        yield f"  {label:<12}{clean(value)}"
+
+
+def _facts(finding: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "kind", finding["kind"]
+    if finding.get("rate_bytes_per_h") is not None:
+        low, high = format_rate(finding.get("rate_low")), format_rate(finding.get("rate_high"))
+        yield "rate", f"{format_rate(finding['rate_bytes_per_h'])} (95 %: {low} to {high})"
+    if finding.get("bytes_per_request") is not None:
+        yield "a request", format_bytes(finding["bytes_per_request"])
+    for key in ("since", "opened_at", "closed_at", "holder"):
+        if finding.get(key):
+            yield key.replace("_at", ""), str(finding[key])
+    if finding.get("ceiling") is not None:
+        yield "ceiling", format_bytes(finding["ceiling"])
+    if finding.get("seconds_to_limit") is not None:
+        yield "to limit", format_duration(finding["seconds_to_limit"])
+    for culprit in finding.get("culprits") or ():
+        yield "type", f"{culprit['type']}: {culprit['objects_per_h']:+,.0f} objects/h"
+    for view in finding.get("views") or ():
+        yield "view", f"{view['view']}: {view['share']:.0%} of the growth"
+    yield from _evidence(finding)
+
+
+def _evidence(finding: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    evidence = finding.get("evidence") or {}
+    yield "confidence", f"{finding.get('confidence') or 0.0:.0%}: {evidence.get('why', 'n/a')}"
+    for note in evidence.get("notes") or ():
+        yield "note", str(note)
+    for what, count in (evidence.get("ignored") or {}).items():
+        yield "left out", f"{what} ({count} times)"

@@ -1,0 +1,80 @@
+"""``leak-findings``: what leakwatch concludes from the recorded history."""
+
+import json
+import socket
+import time
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.finding_text import finding_lines
+from cubicweb_leakwatch.commands.options import PROCESS, Option
+from cubicweb_leakwatch.commands.repository import connection
+from cubicweb_leakwatch.commands.terminal import Screen
+from cubicweb_leakwatch.conclusions import conclude_apart, read_findings
+from cubicweb_leakwatch.findings import AS_JSON, PLAIN, RATES, spread_samples
+
+TIMES = ("since", "opened_at", "closed_at")
+COLUMNS = ("host", "process", *PLAIN, *RATES, *AS_JSON, *TIMES)
+
+
+class LeakFindings(Command):
+    """Say what leakwatch concludes from the recorded history, with its evidence."""
+
+    name = "leak-findings"
+    own_options = (PROCESS, Option("--all", "the recorded findings, open and closed ones, the newest first"))
+    examples = (
+        ("cubicweb-ctl leak-findings mysite", "which process leaks, what, how fast, and why we say so"),
+        ("cubicweb-ctl leak-findings mysite --all --process web-1", "what was ever found in web-1"),
+    )
+
+    def data(self, asked: Namespace) -> list[dict[str, Any]]:
+        """Return the findings: those of the looping task, or drawn now where it has not run for an hour."""
+        instance = self.instance(asked)
+        if asked.all:
+            with connection(instance) as cnx:
+                found = recorded(cnx)
+        else:
+            found = read_findings(instance.runtime_dir)
+            if not found:
+                with connection(instance) as cnx:
+                    samples = spread_samples(cnx, socket.gethostname(), time.time())
+                found = conclude_apart(samples, {}) if samples else []
+        return [finding for finding in found if asked.process in (None, finding["process"])]
+
+    def lines(self, data: list[dict[str, Any]], asked: Namespace, screen: Screen) -> Iterable[str]:
+        """Return each finding with its evidence."""
+        if not data:
+            return ["no finding" if asked.all else "nothing can be concluded: no sample was recorded in the last day"]
+        return self._shown(data, screen)
+
+    def _shown(self, data: list[dict[str, Any]], screen: Screen) -> Iterator[str]:
+        for index, finding in enumerate(data):
+            if index:
+                yield ""
+            yield from finding_lines(finding, screen)
+
+    def next_step(self, data: list[dict[str, Any]], asked: Namespace) -> str:
+        """Lead to the heap of the process that leaks."""
+        leaking = [finding["process"] for finding in data if finding.get("leak") and not finding.get("closed_at")]
+        return f"cubicweb-ctl leak-gc {asked.instance} --process {leaking[0]}" if leaking else ""
+
+
+def recorded(cnx: Any) -> list[dict[str, Any]]:
+    """Return the recorded findings in the documented shape, with when they opened and closed."""
+    columns = ", ".join(f"C{index}" for index in range(len(COLUMNS)))
+    wanted = ", ".join(f"X {name} C{index}" for index, name in enumerate(COLUMNS))
+    order = COLUMNS.index("opened_at")
+    rows = cnx.execute(f"Any {columns} ORDERBY C{order} DESC WHERE X is LeakFinding, {wanted}").rows
+    return [_as_documented(dict(zip(COLUMNS, row, strict=True))) for row in rows]
+
+
+def _as_documented(finding: dict[str, Any]) -> dict[str, Any]:
+    for name in AS_JSON:
+        empty: Any = {} if name == "evidence" else []
+        finding[name] = json.loads(finding[name]) if finding[name] else empty
+    for name in TIMES:
+        moment = finding[name]
+        finding[name] = moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
+    return finding
