@@ -79,13 +79,16 @@ def parse(data: bytes) -> dict[str, str]:
 
 
 def _trusted_sender(ancillary: list[tuple[int, int, bytes]]) -> int | None:
+    """Return the pid that the kernel states, None for another user's; drop descriptors that were sent along."""
+    sender = None
     for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and len(content) >= CREDENTIALS_SIZE:
-            pid, uid = _int(content, 0), _int(content, 4)
-            return pid if uid == os.geteuid() else None
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if level != socket.SOL_SOCKET:
+            continue
+        if kind == socket.SCM_CREDENTIALS and _int(content, 4) == os.geteuid():
+            sender = _int(content, 0)
+        elif kind == socket.SCM_RIGHTS:
             _close_all(content)
-    return None
+    return sender
 
 
 def _int(content: bytes, start: int) -> int:
