@@ -76,7 +76,8 @@ def read_samples(
     names = ("t", *NUMBERS, "views", "note", "merged", "spread", *(("types",) if types else ()))
     wanted = ", ".join(f"S {name} C{index}" for index, name in enumerate(names))
     columns = ", ".join(f"C{index}" for index in range(len(names)))
-    restriction, values = _named(process)
+    values = named(process)
+    restriction = "".join(f", P {key} %({key})s" for key in values)
     rows = cnx.execute(
         f"Any H, N, I, {columns} ORDERBY C0 WHERE S is MemorySnapshot, S t >= %(since)s, S t <= %(until)s,"
         f" S snapshot_of P, P host H, P name N, P pid I, {wanted}{restriction}",
@@ -85,16 +86,14 @@ def read_samples(
     return [_sample(dict(zip(("host", "process", "pid", *names), row, strict=True))) for row in rows]
 
 
-def _named(process: str | None) -> tuple[str, dict[str, Any]]:
-    """Return the RQL that keeps to one process, and its values."""
+def named(process: str | None) -> dict[str, Any]:
+    """Return which attributes of a process a name means: a pid, a slot, or ``HOST:SLOT``; ``None`` means all."""
     if process is None:
-        return "", {}
+        return {}
     if process.isdecimal():
-        return ", P pid %(pid)s", {"pid": int(process)}
+        return {"pid": int(process)}
     host, colon, name = process.rpartition(":")
-    if colon:
-        return ", P host %(host)s, P name %(name)s", {"host": host, "name": name}
-    return ", P name %(name)s", {"name": name}
+    return {"host": host, "name": name} if colon else {"name": name}
 
 
 def _sample(row: dict[str, Any]) -> dict[str, Any]:

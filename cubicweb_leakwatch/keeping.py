@@ -1,5 +1,7 @@
 """Thinning the recorded snapshots: an hour or a day becomes one row with mean, lowest and highest.
 
+Type counts are three quarters of a snapshot. Past a day, when conclusions no longer rest on them, one an hour keeps its
+own: a year of eight processes then takes about half of the 200 MiB that it may.
 Small transactions, a few snapshots each: a site on SQLite goes on writing between them.
 """
 
@@ -9,12 +11,13 @@ from functools import partial
 from typing import Any
 
 from cubicweb_leakwatch.records import NUMBERS, utc
-from cubicweb_leakwatch.watch.thinning import Keep, Spread, spread, thin
+from cubicweb_leakwatch.watch.thinning import HOUR_S, Keep, Spread, spread, thin
 
 Write = Callable[[Callable[[Any], Any]], Any]
 """Runs a function with a connection, commits, and returns the function's result."""
 
 DELETE_AT_ONCE = 100
+TYPES_S = 86400.0
 COLUMNS = ("eid", "t", "merged", "spread", *NUMBERS)
 
 
@@ -31,10 +34,24 @@ def _thin_process(write: Write, process: int, keep: Keep, now: float) -> int:
     plan = thin([t for _eid, t in times], now, keep)
     for merge in plan.merges:
         write(partial(_merge, eids=[times[index][0] for index in merge.indexes]))
+    write(partial(_drop_types, process=process, until=now - TYPES_S))
     doomed = [times[index][0] for index in plan.delete]
     for start in range(0, len(doomed), DELETE_AT_ONCE):
         write(partial(delete_snapshots, eids=doomed[start : start + DELETE_AT_ONCE]))
     return len(doomed) + sum(len(merge.indexes) - 1 for merge in plan.merges)
+
+
+def _drop_types(cnx: Any, *, process: int, until: float) -> None:
+    """Keep the type counts of the first snapshot of each hour alone."""
+    rows = cnx.execute(
+        "Any S, T ORDERBY T WHERE S snapshot_of P, P eid %(p)s, S t T, S t < %(until)s, S note NULL, NOT S types NULL",
+        {"p": process, "until": until},
+    ).rows
+    hours: set[int] = set()
+    for eid, t in rows:
+        if int(t // HOUR_S) in hours:
+            cnx.execute("SET S types %(none)s WHERE S eid %(s)s", {"none": None, "s": eid})
+        hours.add(int(t // HOUR_S))
 
 
 def _times(cnx: Any, process: int, until: float) -> list[tuple[int, float]]:

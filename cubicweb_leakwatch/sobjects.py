@@ -13,7 +13,7 @@ from cubicweb import Unauthorized
 from cubicweb.predicates import match_user_groups
 from cubicweb.server import Service
 
-from cubicweb_leakwatch import history, live, reports
+from cubicweb_leakwatch import coarse, history, live, reports
 from cubicweb_leakwatch.probe.runtime import runtime_path
 from cubicweb_leakwatch.settings import read_settings
 
@@ -93,19 +93,26 @@ class History(ManagersService):
         until: float | None = None,
         process: str | None = None,
         types: bool = False,
+        points: int | None = None,
     ) -> dict[str, Any]:
         """Return ``samples``, ``restarts``, ``processes`` and ``events`` from ``since`` until ``until``.
 
-        Both in Unix seconds; by default the last day. ``types`` adds the type counts to the samples.
+        Both in Unix seconds; by default the last day. ``types`` adds the type counts to the samples. With ``points``
+        there are about so many samples a process, each a mean with its spread, as a chart needs them: a month then
+        costs little more than a day.
         """
         last = until if until is not None else time.time()
         first = since if since is not None else last - DAY_S
         processes = history.read_processes(self._cw, first, last, process=process)
         restarts = history.read_restarts(self._cw, first, last, process=process)
+        if points:
+            samples = coarse.read_coarse_samples(self._cw, first, last, points, process=process)
+        else:
+            samples = history.read_samples(self._cw, first, last, process=process, types=types)
         return {
             "since": first,
             "until": last,
-            "samples": history.read_samples(self._cw, first, last, process=process, types=types),
+            "samples": samples,
             "restarts": restarts,
             "processes": processes,
             "events": [event for event in history.events(processes, restarts) if event["t"] >= first],

@@ -80,6 +80,19 @@ class ThinningTC(CubicWebTC):
         self.thin(NOON + 3 * DAY_S)
         assert [row.get("note") for row in self.recorded()] == [None, "before the deployment"]
 
+    def test_past_a_day_one_snapshot_an_hour_keeps_its_types(self):
+        """Types fill the database: the fine snapshots of earlier days keep their numbers, and types once an hour."""
+        old = [sample(NOON + 600 * i, types={"dict": i + 1}) for i in range(12)]
+        self.record(*old, sample(NOON + DAY_S, types={"dict": 99}), sample(NOON + DAY_S + 60, types={"dict": 100}))
+        keep = parse_keep("fine=7d,daily=30d")
+        with self.repo.internal_cnx() as cnx:
+            for _again in range(2):
+                keeping.thin_all(lambda act: act(cnx), keep, NOON + DAY_S + 12 * HOUR_S)
+            cnx.commit()
+            found = history.read_samples(cnx, 0, NOON + 10 * DAY_S, types=True)
+        assert [(row["types"]["dict"]) for row in found if "types" in row] == [1, 7, 99, 100]
+        assert len(found) == 14
+
     def test_the_oldest_go_and_their_processes_too(self):
         """Past the last level the snapshots go, then the processes that ended; one that lives stays."""
         self.record(sample(NOON + 60))
