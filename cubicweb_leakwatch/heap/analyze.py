@@ -29,10 +29,7 @@ def analyze(path: str, *, baseline: str | None = None, limit: int = 20, only: st
     graph = read_graph(path)
     found = reach(graph)
     tree = dominate(graph, found)
-    wanted = (
-        {info.name for info, keep in zip(graph.types, find_types(graph, only), strict=True) if keep} if only else None
-    )
-    types = _types(graph, tree, wanted)
+    types = _types(graph, tree, _names(graph, only))
     report: dict[str, Any] = {
         "dump": {key: value for key, value in graph.header.items() if key not in ("baseline", "byteorder")},
         "objects": graph.count,

@@ -2,7 +2,8 @@
 
 A *pile* is: many objects of one type that one object dominates (a cache's dictionary and its entries). It is
 named by the program's own type found in it, not by the lists and dictionaries that the entries are made of. Objects
-that nothing in Python holds make a pile of their own. What every program has (code, functions, classes of modules) is none.
+that nothing in Python holds make a pile of their own. What every program has (code, functions, classes of modules) is
+none.
 """
 
 from dataclasses import dataclass
@@ -91,9 +92,7 @@ def _candidates(graph: HeapGraph, tree: Dominators) -> Bools:
     """Return the rows that can be part of a pile: not what every program has; under the top, what nothing holds."""
     keep = ~graph.of_types([info.name in _BASELINE for info in graph.types])
     keep &= tree.above != NOT_REACHED
-    built_in = graph.of_types(
-        [info.name.startswith("builtins.") or "builtins.type" in info.bases for info in graph.types]
-    )
+    own = [not info.name.startswith("builtins.") and "builtins.type" not in info.bases for info in graph.types]
     keep &= (tree.above != TOP) | ((graph.excess > 0) & graph.of_types(own))
     return keep & ~_names_of_modules(graph, tree)
 
