@@ -38,6 +38,8 @@ class Replacements:
         self.fleet = fleet
         self.queue: deque[Restart] = deque()
         self.active: Restart | None = None
+        # By pid: old workers that have drained and are still examined, or shutting down; they hold up nobody.
+        self.leaving: dict[int, Restart] = {}
         self._deaths: dict[str, Restart] = {}
         self.origin = f"{int(fleet.hands.wall() * 1000)}"
         self.count = 0
@@ -56,7 +58,7 @@ class Replacements:
         if name not in self.fleet.slots:
             known = ", ".join(self.fleet.slots)
             raise ConfigurationError(f"no process {name!r}", f"there are: {known}", "unknown-process")
-        for waiting in self.in_progress():
+        for waiting in self._waited_for():
             if waiting.process == name:
                 waiting.again = waiting.again or again
                 if by != "worker":
@@ -77,6 +79,9 @@ class Replacements:
 
     def in_progress(self) -> list[Restart]:
         """Return what is wanted or being done, oldest first."""
+        return list(self.leaving.values()) + self._waited_for()
+
+    def _waited_for(self) -> list[Restart]:
         return ([self.active] if self.active else []) + list(self.queue)
 
     def forget(self, slot: Slot) -> None:
@@ -141,8 +146,8 @@ class Replacements:
 
     def retired_ended(self, worker: Worker, cause: str, now: float) -> bool:
         """Close the record of a replacement whose old worker has gone; False when it was not one."""
-        restart = self.active
-        if restart is None or restart.old_pid != worker.pid:
+        restart = self._retiring(worker.pid)
+        if restart is None:
             return False
         restart.exited_at = self.fleet.hands.wall()
         late = worker.killed or bool(restart.balance.get("abandoned"))
@@ -151,7 +156,10 @@ class Replacements:
             restart.stage, restart.outcome = STARTING, DRAIN_TIMEOUT if late else None
             restart.new_pid = self.fleet.start_in(slot, now).pid
             return True
-        self._finish(DRAIN_TIMEOUT if late else REPLACED, cause if worker.killed else None)
+        self.leaving.pop(worker.pid, None)
+        if restart is self.active:
+            self.active = None
+        self._close(restart, DRAIN_TIMEOUT if late else REPLACED, cause if worker.killed else restart.detail)
         return True
 
     def old_died(self, slot: Slot, worker: Worker, cause: str, now: float) -> None:
@@ -186,20 +194,33 @@ class Replacements:
 
     def drained(self, pid: int, report: dict[str, Any]) -> None:
         """Take the balance sheet of a draining worker (see :mod:`..drain`)."""
-        restart = self.active
-        if restart is None or restart.old_pid != pid:
+        restart = self._retiring(pid)
+        if restart is None:
             return
         restart.balance = {name: report[name] for name in BALANCE if isinstance(report.get(name), int)}
         restart.named = [row for row in report.get("abandoned_requests", ()) if isinstance(row, dict)][:20]
         if report.get("final"):
             restart.drained_at = self.fleet.hands.wall()
+            self._let_leave(restart, pid)
 
     def examined(self, pid: int, path: str) -> None:
         """Note where the autopsy of a drained worker is."""
-        if self.active is not None and self.active.old_pid == pid:
-            self.active.autopsy = path
+        restart = self._retiring(pid)
+        if restart is not None:
+            restart.autopsy = path
 
     # Means ------------------------------------------------------------------------------------------------------------
+
+    def _retiring(self, pid: int) -> Restart | None:
+        """Return the restart whose old worker has this pid."""
+        if self.active is not None and self.active.old_pid == pid:
+            return self.active
+        return self.leaving.get(pid)
+
+    def _let_leave(self, restart: Restart, pid: int) -> None:
+        """Serve no more is what counts: the next replacement need not wait for the old worker's autopsy."""
+        if restart is self.active and self.fleet.slots[restart.process].role != SCHEDULER:
+            self.active, self.leaving[pid] = None, restart
 
     def _begin(self, restart: Restart, slot: Slot, now: float) -> None:
         old = slot.current

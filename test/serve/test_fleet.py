@@ -339,3 +339,23 @@ def test_times_are_the_specifications(make_fleet, hands):
     replace(fleet)
     fleet.became_ready(1001, 12.0)
     assert fleet.next_deadline() == 16.0
+
+
+def test_an_autopsy_holds_up_nobody(make_fleet, hands):
+    """An old worker that has drained is still examined: the next replacement begins, and both records are closed."""
+    fleet = make_fleet(workers=2)
+    for pid in (1000, 1001):
+        fleet.became_ready(pid, 1.0)
+    replace(fleet, "web-1")
+    fleet.became_ready(1002, 12.0)
+    fleet.replacements.drained(1000, {"accepted": 1, "answered": 1, "client_left": 0, "abandoned": 0, "final": True})
+    replace(fleet, "web-2", now=13.0)
+    assert hands.started[-1][:2] == ("web-2", 2)
+    assert [wish.process for wish in fleet.replacements.in_progress()] == ["web-1", "web-2"]
+    fleet.replacements.examined(1000, "/autopsy")
+    fleet.ended(1000, EXIT_0, 14.0)
+    assert (hands.records[-1]["process"], hands.records[-1]["autopsy"]) == ("web-1", "/autopsy")
+    fleet.became_ready(1003, 15.0)
+    fleet.ended(1001, EXIT_0, 16.0)
+    assert hands.records[-1]["process"] == "web-2"
+    assert fleet.replacements.in_progress() == []

@@ -48,7 +48,7 @@ class Server(WSGIServer):
             time.sleep(0.01)
         super().shutdown()
 
-first_request(app, "/wiki")
+first_request(app, "/about")
 notify(os.environ["NOTIFY_SOCKET"], READY=1)
 Server(app).run()
 """
@@ -106,7 +106,7 @@ def front(needs_program, tmp_path):
 
 async def load_until(address, launched, replacements):
     """Send requests until that many replacements are done, two minutes at most."""
-    stop, mix = asyncio.Event(), Mix(new=RATE, slow=0, upload=0, lazy=0.2, split=0.2, keep_alive=1, path="/wiki")
+    stop, mix = asyncio.Event(), Mix(new=RATE, slow=0, upload=0, lazy=0.2, split=0.2, keep_alive=1, path="/about")
     load = asyncio.create_task(run_load(address, mix, 120.0, stop=stop))
     while not load.done():
         await asyncio.sleep(0.5)
@@ -119,7 +119,7 @@ async def load_until(address, launched, replacements):
 def test_trac_past_its_limit_behind_nginx_loses_no_request(launch, front, trac, tmp_path, wait, how):
     """A steady load over five replacements: 0 failed, 0 bad gateways."""
     if how == "wsgi":
-        kind = Child(command=(sys.executable, "-m", "cubicweb_leakwatch.serve.wsgi", "trac_site:app", "/wiki"))
+        kind = Child(command=(sys.executable, "-m", "cubicweb_leakwatch.serve.wsgi", "trac_site:app", "/about"))
     else:
         command = (sys.executable, str(trac / "trac_fcgi.py"))
         kind = Child(command=command, announces=False, guards_itself=False, fcgi=True)
@@ -128,7 +128,11 @@ def test_trac_past_its_limit_behind_nginx_loses_no_request(launch, front, trac, 
         bind=(f"unix:{tmp_path}/site.sock",),
         limits=Limits(memory_bytes=150 * MIB),
         timing=Timing(ready_timeout_s=60.0, drain_timeout_s=10.0),
-        outside={"TRAC_ENV": str(trac / "env"), "PYTHONPATH": os.pathsep.join([str(trac), *sys.path])},
+        outside={
+            "LEAKWATCH_AUTOPSY": "never",
+            "TRAC_ENV": str(trac / "env"),
+            "PYTHONPATH": os.pathsep.join([str(trac), *sys.path]),
+        },
     )
     wait(launched.workers, "Trac serving", limit_s=60, alive=launched.alive)
     address = front(HTTP if how == "wsgi" else FASTCGI)
