@@ -17,6 +17,10 @@ from cubicweb_leakwatch.views.span import SPAN_NAMES, Span, asked_span
 from cubicweb_leakwatch.views.verdict import verdict
 
 
+CHART_POINTS = 720
+"""Samples of each process on the chart: one every two minutes of a day, which is more than a screen shows."""
+
+
 class LeakwatchView(Page, StartupView):
     """The dashboard of the instance; all but the table of processes comes from recorded data."""
 
@@ -30,7 +34,7 @@ class LeakwatchView(Page, StartupView):
         self.begin(self._cw._(self.title))
         span = asked_span(self.parameter)
         status = self._status()
-        recorded = self._cw.call_service("leakwatch_history", since=span.start, until=span.end)
+        recorded = self._cw.call_service("leakwatch_history", since=span.start, until=span.end, points=CHART_POINTS)
         processes = status.get("processes", [])
         self.w(self.verdict(status))
         self.w(self.chart(recorded, processes, span))
