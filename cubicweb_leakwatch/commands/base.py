@@ -5,6 +5,7 @@ tells the same as the tables. Nothing here loads an instance.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -165,13 +166,23 @@ class Command:
     def _parse(self, words: Sequence[str]) -> Namespace:
         words = list(words)
         takes_instance = INSTANCE in self.arguments
-        optional = [Argument(a.name, a.metavar, a.help, a.optional or a is INSTANCE) for a in self.arguments]
+        optional = [dataclasses.replace(argument, optional=True) for argument in self.arguments]
         asked: Namespace = parse(self._parser(), optional, self.options_of(), words)
         if takes_instance:
-            asked.instance = instance_named(asked.instance)
-            if asked.instance is None:
-                self._parser().error("<instance> is missing")
+            self._name_instance(asked)
+        for argument in self.arguments:
+            if getattr(asked, argument.name) is None and not argument.optional:
+                self._parser().error(f"{argument.metavar} is missing")
         return asked
+
+    def _name_instance(self, asked: Namespace) -> None:
+        """Take the instance from the environment where it was not typed; what was typed then moves one place on."""
+        names = [argument.name for argument in self.arguments]
+        values = [getattr(asked, name) for name in names]
+        if values[-1] is None and instance_named(None):
+            values = [instance_named(None), *values[:-1]]
+        for name, value in zip(names, values, strict=True):
+            setattr(asked, name, value)
 
     def tell_failure(self, error: LeakwatchError, words: Sequence[str]) -> None:
         """Say why it failed: one line on stderr, or the documented JSON document on stdout."""

@@ -1,6 +1,5 @@
 """``leak-gc``: the gc page in the terminal."""
 
-import textwrap
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -10,7 +9,7 @@ from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.options import LIMIT, PROCESS, Option
 from cubicweb_leakwatch.commands.running import explained
 from cubicweb_leakwatch.commands.table import Cell, Column, render, words
-from cubicweb_leakwatch.commands.terminal import Screen
+from cubicweb_leakwatch.commands.terminal import Screen, wrapped
 from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.watch.units import format_bytes
 
@@ -112,34 +111,26 @@ def _cycles(cycles: list[dict[str, Any]], screen: Screen) -> Iterator[str]:
         return
     yield screen.style("cycles with finalizers (__del__), and trash that waits for the collector", "bold")
     for cycle in cycles:
-        yield from _cycle(cycle, screen)
+        yield from cycle_lines(cycle, screen)
 
 
-def _cycle(cycle: dict[str, Any], screen: Screen) -> Iterator[str]:
+def cycle_lines(cycle: dict[str, Any], screen: Screen) -> Iterator[str]:
+    """Return one shape of cycles: how many, members, the way round, what holds it."""
     reach = "reachable" if cycle["reachable"] else "unreachable, waiting for the collector"
     head = f"{cycle['count']:,} × {cycle_name(cycle)}"
     size = f"{cycle['objects']:,} objects, {format_bytes(cycle['bytes'])}"
     yield f"  {screen.style(head, 'bold', 'yellow')}  {size}, {reach}"
     members = ", ".join(f"{clean(item['type'])} × {item['count']:,}" for item in cycle["types"])
-    yield from _wrapped("members: ", members, screen)
-    yield from _wrapped("path:    ", clean(path_text(cycle["path"])), screen)
+    yield from wrapped("    members: ", members, screen)
+    yield from wrapped("    path:    ", clean(path_text(cycle["path"])), screen)
     holder = cycle.get("holder")
-    yield from _wrapped("held by: ", clean(holder) if holder else "n/a" if cycle["reachable"] else "nothing", screen)
+    yield from wrapped("    held by: ", clean(holder) if holder else "n/a" if cycle["reachable"] else "nothing", screen)
 
 
 def cycle_name(cycle: dict[str, Any]) -> str:
     """Return the types with finalizers of a cycle, or its first type where it has none."""
     finalizers = ", ".join(clean(item) for item in cycle["finalizers"])
     return finalizers or f"{clean(cycle['types'][0]['type'])} (no finalizer)"
-
-
-def _wrapped(label: str, text: str, screen: Screen) -> list[str]:
-    """Return the text behind its label, in as many lines of the terminal as it takes."""
-    indent = " " * 4
-    width = max(40, screen.width) if screen.width else 1_000_000
-    return textwrap.wrap(
-        text, width, initial_indent=indent + label, subsequent_indent=indent + " " * len(label), break_on_hyphens=False
-    )
 
 
 def path_text(path: list[str]) -> str:

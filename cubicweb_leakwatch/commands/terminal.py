@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import textwrap
 import unicodedata
 from dataclasses import dataclass
 from typing import TextIO
@@ -68,3 +69,11 @@ def say(text: str, stream: TextIO | None = None) -> None:
     stream = sys.stdout if stream is None else stream
     encoding = getattr(stream, "encoding", None) or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), file=stream)
+
+
+def wrapped(label: str, text: str, screen: Screen) -> list[str]:
+    """Return the text behind its label, in as many lines of the terminal as it takes."""
+    width = max(40, screen.width) if screen.width else 1_000_000
+    return textwrap.wrap(
+        text, width, initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False
+    ) or [label.rstrip()]

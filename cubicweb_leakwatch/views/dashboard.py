@@ -16,7 +16,6 @@ from cubicweb_leakwatch.views.processes import overview
 from cubicweb_leakwatch.views.span import SPAN_NAMES, Span, asked_span
 from cubicweb_leakwatch.views.verdict import verdict
 
-
 CHART_POINTS = 720
 """Samples of each process on the chart: one every two minutes of a day, which is more than a screen shows."""
 

@@ -6,7 +6,7 @@ from unittest import mock
 from cubicweb_web.devtools.testlib import PyramidWebCWTC, WebCWTC
 from face_data import HANDLER, HOSTILE, catalogue, process, report, restart, sample, status
 
-from cubicweb_leakwatch import history, live, reports
+from cubicweb_leakwatch import coarse, history, live, reports
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 
 NO_PROBE = ConfigurationError("no probe answers in /run/x", hint="is the instance running?", code="no-probe")
@@ -28,7 +28,7 @@ class Answers:
             (live, "status"): self._status,
             (reports, "last_reports"): lambda *_a, **_k: [],
             (reports, "new_reports"): self._look,
-            (history, "read_samples"): lambda *_a, **_k: self.samples,
+            (coarse, "read_coarse_samples"): lambda *_a, **_k: self.samples,
             (history, "read_restarts"): lambda *_a, **_k: self.restarts,
         }
         for (module, name), stand_in in replaced.items():

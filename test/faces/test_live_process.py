@@ -1,0 +1,197 @@
+"""The commands against a real process with a real probe; no CubicWeb runs in it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.leak_dump import LeakDump
+from cubicweb_leakwatch.commands.leak_gc import LeakGc
+from cubicweb_leakwatch.commands.leak_holders import LeakHolders
+from cubicweb_leakwatch.commands.leak_status import LeakStatus
+
+PROCESS = """
+import sys, threading, time
+from pathlib import Path
+from cubicweb_leakwatch.probe.process import this_process
+from cubicweb_leakwatch.probe.server import start_probe
+
+class Kept:
+    def __init__(self):
+        self.me = [self]
+    def __del__(self):
+        pass
+
+class Keeper:
+    kept = [Kept() for _ in range(300)]
+
+state = this_process()
+state.name, state.role, state.state = sys.argv[2], "web", "serving"
+start_probe(Path(sys.argv[1]), "site", state)
+print("ready", flush=True)
+threading.Event().wait()
+"""
+
+
+@contextlib.contextmanager
+def process(directory: Path, name: str) -> Iterator[int]:
+    """Run a process with a probe; give its pid."""
+    with subprocess.Popen([sys.executable, "-c", PROCESS, str(directory), name], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"ready\n"
+            yield child.pid
+        finally:
+            child.kill()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
+    """An instance of one process; give its runtime directory and the pid."""
+    home = tmp_path_factory.mktemp("instances") / "site"
+    directory = home / "leakwatch"
+    directory.mkdir(parents=True, mode=0o700)
+    (home / "bootstrap_cubes").write_text("leakwatch\n")
+    with pytest.MonkeyPatch.context() as patch, process(directory, "web-1") as pid:
+        patch.setenv("CW_INSTANCES_DIR", str(home.parent))
+        patch.setenv("CW_INSTANCES_DATA_DIR", str(home.parent))
+        patch.delenv("CW_RUNTIME_DIR", raising=False)
+        yield directory, pid
+
+
+def run(command: type[Command], *words: str) -> int:
+    """Run a command on the site."""
+    return command(None).main_run(["site", *words])
+
+
+def data(capsys: pytest.CaptureFixture[str], command: type[Command], *words: str) -> Any:
+    """Run a command that works; return the data of its document."""
+    assert run(command, *words, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] is True
+    return document["data"]
+
+
+def test_status_has_a_row_of_the_process(site: tuple[Path, int], capsys: pytest.CaptureFixture[str]) -> None:
+    """With the keys of the contract; what is not known is null."""
+    answer = data(capsys, LeakStatus)
+    (row,) = answer["processes"]
+    keys = (
+        "name pid host role state started_at age_s generation requests in_flight rss uss pss limit gc_objects garbage"
+        " threads fds verdict rate_bytes_per_h seconds_to_limit"
+    )
+    assert set(keys.split()) <= set(row)
+    assert (row["name"], row["pid"], row["state"], row["garbage"]) == ("web-1", site[1], "serving", 0)
+    assert row["verdict"] == "not-enough-data"
+    assert row["limit"] is None
+
+
+def test_gc_finds_the_cycle_and_names_what_keeps_it(site: tuple[Path, int], capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole way: question, forked copy, dump, analysis, document; and the dump is gone."""
+    (report,) = data(capsys, LeakGc)
+    (cycle,) = [cycle for cycle in report["cycles"] if "__main__.Kept" in cycle["finalizers"]]
+    assert (cycle["count"], cycle["reachable"]) == (300, True)
+    assert "Keeper.kept" in cycle["holder"]
+    assert report["pause_ms"] < report["elapsed_ms"]
+    assert list((site[0] / "dumps").iterdir()) == []
+
+
+def test_gc_for_people_says_the_same(site: tuple[Path, int], capsys: pytest.CaptureFixture[str]) -> None:
+    """Count, type, holder."""
+    assert run(LeakGc, "--process", str(site[1])) == 0
+    out = capsys.readouterr().out
+    assert "300 × __main__.Kept" in out
+    assert "Keeper.kept" in out
+
+
+def test_types_only_writes_no_dump(site: tuple[Path, int], capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts of the process, growth since its first count."""
+    (report,) = data(capsys, LeakGc, "--types-only", "--limit", "500")
+    assert {"__main__.Kept": 300}.items() <= {item["type"]: item["count"] for item in report["types"]}.items()
+    assert report["cycles"] == []
+
+
+def test_holders_groups_by_the_path(site: tuple[Path, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of them by one path; the graph for Graphviz beside it."""
+    dot = tmp_path / "kept.dot"
+    answer = data(capsys, LeakHolders, "__main__.Kept", "--dot", str(dot))
+    assert answer["instances"] == 300
+    assert "Keeper.kept" in answer["groups"][0]["text"]
+    assert dot.read_text().startswith("digraph")
+    assert "300 instances" in dot.read_text()
+
+
+def test_holders_of_nothing_is_one_line(site: tuple[Path, int], capsys: pytest.CaptureFixture[str]) -> None:
+    """A type that is not there."""
+    assert run(LeakHolders, "no.such.Type") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_instance_may_come_from_the_environment(
+    site: tuple[Path, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is typed is then the type."""
+    monkeypatch.setenv("CW_INSTANCE", "site")
+    assert LeakHolders(None).main_run(["__main__.Kept"]) == 0
+    assert "300 × __main__.Kept" in capsys.readouterr().out
+
+
+def test_a_dump_is_for_its_owner_alone(
+    site: tuple[Path, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Mode 0600, even over a file that others could read; and no file is written over unasked."""
+    target = tmp_path / "heap.dump"
+    target.write_text("old")
+    target.chmod(0o644)
+    assert run(LeakDump, "-o", str(target)) == 4
+    assert target.read_text() == "old"
+    assert data(capsys_cleared(capsys), LeakDump, "-o", str(target), "--force")["path"] == str(target)
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert target.stat().st_size > 1000
+
+
+def capsys_cleared(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    """Forget what was printed so far."""
+    capsys.readouterr()
+    return capsys
+
+
+@pytest.mark.parametrize("command", [LeakGc, LeakStatus, LeakDump])
+def test_a_process_that_is_not_there_is_named(
+    site: tuple[Path, int], command: type[Command], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Code 4, and which there are."""
+    assert run(command, "--process", "web-9") == 4
+    err = capsys.readouterr().err
+    assert "web-9" in err
+    assert f"web-1 (pid {site[1]})" in err
+
+
+def test_of_several_processes_an_action_wants_one_named(
+    site: tuple[Path, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A report shows all, a dump is of one."""
+    with process(site[0], "web-2"):
+        assert run(LeakDump) == 4
+        assert "web-2" in capsys.readouterr().err
+        assert [row["name"] for row in data(capsys, LeakStatus)["processes"]] == ["web-1", "web-2"]
+
+
+def test_a_stopped_process_does_not_hold_the_command_up(
+    site: tuple[Path, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told beside the others, within the time limit of a question."""
+    with process(site[0], "web-2") as pid:
+        os.kill(pid, signal.SIGSTOP)
+        assert run(LeakStatus) == 0
+    out, err = capsys.readouterr()
+    assert "web-1" in out
+    assert f"web-2 (pid {pid}) did not answer" in err
