@@ -19,7 +19,7 @@ def read_coarse_samples(
 
     Each stands for what was recorded in its slice of time: its numbers are means; where there are several snapshots,
     ``merged`` tells how many and ``spread`` has lowest and highest of each number, peaks of what was thinned before
-    included. Types, views and notes are left out, and so is what is not known.
+    included; of several notes one is told. Types and views are left out, and so is what is not known.
     """
     width = max((until - since) / points, NARROWEST_S)
     slices = {row["key"]: row for row in _slices(cnx, since, until, width, process)}
@@ -47,7 +47,7 @@ def _slices(cnx: Any, since: float, until: float, width: float, process: str | N
     )
     rows = _select(
         cnx,
-        f"p.cw_eid, {_SLICE}, p.cw_host, p.cw_name, p.cw_pid, MAX(s.cw_t), SUM({weight}), {weighted}",
+        f"p.cw_eid, {_SLICE}, p.cw_host, p.cw_name, p.cw_pid, MAX(s.cw_t), SUM({weight}), MAX(s.cw_note), {weighted}",
         "GROUP BY 1, 2, 3, 4, 5",
         (since, until, width, process),
     )
@@ -55,9 +55,9 @@ def _slices(cnx: Any, since: float, until: float, width: float, process: str | N
 
 
 def _slice(row: tuple[Any, ...]) -> dict[str, Any]:
-    eid, number, host, name, pid, t, merged, *figures = row
+    eid, number, host, name, pid, t, merged, note, *figures = row
     sample: dict[str, Any] = {"key": (eid, int(number)), "host": host, "process": name, "pid": pid, "t": t}
-    sample.update({"merged": int(merged), "spread": {}})
+    sample.update({"merged": int(merged), "spread": {}, **({"note": note} if note else {})})
     for index, figure in enumerate(NUMBERS):
         mean, low, high = figures[3 * index : 3 * index + 3]
         if mean is not None:

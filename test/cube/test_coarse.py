@@ -56,6 +56,12 @@ class CoarseTC(CubicWebTC):
         assert (row["rss"], row["merged"]) == (175 * MIB, 4)
         assert row["spread"]["rss"] == [100 * MIB, 400 * MIB]
 
+    def test_a_note_is_not_lost(self):
+        """What someone wrote beside a snapshot stands beside its slice, and only there."""
+        self.write(lambda cnx: record_measured(cnx, measured(sample(NOON + 60)), "before the fix"))
+        self.record(sample(NOON + 60), sample(NOON + 120), sample(NOON + 4000))
+        assert [row.get("note") for row in self.coarse()] == ["before the fix", None]
+
     def test_lives_are_not_mixed(self):
         """A process and its successor in one slice of time stay two samples."""
         self.record(sample(NOON + 60, rss=400 * MIB))
