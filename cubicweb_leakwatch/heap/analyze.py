@@ -10,14 +10,10 @@ from cubicweb_leakwatch.heap.graph import HeapGraph, Longs, read_graph
 from cubicweb_leakwatch.heap.holders import find_types, group_by_holder
 from cubicweb_leakwatch.heap.reach import UNEXPLAINED, Reach, reach
 from cubicweb_leakwatch.heap.shapes import describe_cycles
-from cubicweb_leakwatch.heap.suspects import find_suspects
+from cubicweb_leakwatch.heap.suspects import find_suspects, over_referenced
 from cubicweb_leakwatch.heap.typestats import merge_names, type_rows, with_growth
 
 _GROWN_TYPES_TRACED = 5
-# what the interpreter holds in ways it shows nobody: interned text, small numbers, types, lists of subclasses
-_HELD_BY_THE_INTERPRETER = {
-    f"builtins.{name}" for name in ("str", "int", "float", "bytes", "bool", "tuple", "type", "code", "dict", "NoneType")
-}
 
 
 def analyze(path: str, *, baseline: str | None = None, limit: int = 20, only: str | None = None) -> dict[str, Any]:
@@ -83,9 +79,7 @@ def _unreachable(graph: HeapGraph, found: Reach, limit: int) -> dict[str, Any]:
 
 def _over_referenced(graph: HeapGraph, found: Reach, limit: int) -> list[dict[str, Any]]:
     """Count, by type, objects that live by references which nothing in the heap explains: a leak in C code looks so."""
-    keep = (found.stage == UNEXPLAINED) & (found.parent < 0) & (graph.excess > 0)
-    keep &= ~graph.of_types([info.name in _HELD_BY_THE_INTERPRETER for info in graph.types])
-    keep[graph.count] = False
+    keep = over_referenced(graph) & (found.stage == UNEXPLAINED) & (found.parent < 0)
     return sorted(type_rows(graph, keep), key=lambda row: -row["count"])[:limit]
 
 

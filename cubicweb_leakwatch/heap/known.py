@@ -73,6 +73,11 @@ def known_retention(holder: str, type_name: str) -> Known | None:
     return None
 
 
+def without_indices(holder: str) -> str:
+    """Return the words for a holder with every index and key left open."""
+    return _INDEX.sub("[…]", holder)
+
+
 def fingerprint(type_name: str, holder: str) -> str:
     """Return 12 hexadecimal digits that are the same for the same leak on any host, at any time.
 

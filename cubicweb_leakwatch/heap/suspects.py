@@ -14,7 +14,7 @@ import numpy as np
 from cubicweb_leakwatch.heap.dominators import NOT_REACHED, TOP, Dominators
 from cubicweb_leakwatch.heap.graph import Bools, HeapGraph, Ints
 from cubicweb_leakwatch.heap.holders import NOBODY
-from cubicweb_leakwatch.heap.known import fingerprint, known_retention
+from cubicweb_leakwatch.heap.known import fingerprint, known_retention, without_indices
 from cubicweb_leakwatch.heap.reach import Reach
 from cubicweb_leakwatch.heap.typestats import merge_names
 from cubicweb_leakwatch.heap.words import Sentence, is_module, links
@@ -38,6 +38,12 @@ _BASELINE = {
     "_frozen_importlib.ModuleSpec",
     "weakref.ReferenceType",
 }
+# what the interpreter holds in ways it shows nobody: interned text, small numbers, its own types and functions
+_HELD_BY_THE_INTERPRETER = _BASELINE | {
+    f"builtins.{name}"
+    for name in ("str", "int", "float", "bytes", "bool", "tuple", "type", "NoneType", "moduledef", "frame", "object")
+}
+_SCATTERED_TYPES = 20
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Pile:
     holder: int
     rows: Ints
     retained: int
+    objects: int
 
 
 def find_suspects(graph: HeapGraph, found: Reach, tree: Dominators, *, limit: int = 20) -> list[dict[str, Any]]:
@@ -54,10 +61,37 @@ def find_suspects(graph: HeapGraph, found: Reach, tree: Dominators, *, limit: in
     total = int(tree.retained[tree.above == TOP].sum()) or 1
     sentence = Sentence(graph, found)
     chosen: list[Pile] = []
-    for pile in _piles(graph, tree, 10 * limit):
-        if len(chosen) < limit and not any(_same(graph, tree, pile, other) for other in chosen):
+    for pile in _piles(graph, tree, 20 * limit):
+        if len(chosen) < 3 * limit and not any(_same(graph, tree, pile, other) for other in chosen):
             chosen.append(pile)
-    return _merged([_describe(graph, found, tree, pile, sentence, total) for pile in chosen])
+    chosen += _scattered(graph, tree, chosen)
+    return _merged([_describe(graph, found, tree, pile, sentence, total) for pile in chosen])[:limit]
+
+
+def _scattered(graph: HeapGraph, tree: Dominators, chosen: list[Pile]) -> list[Pile]:
+    """Return the program's types that retain much but pile up nowhere: links of a chain, objects with a holder each."""
+    covered = np.zeros(len(tree.above), bool)
+    for pile in chosen:
+        covered |= _members(tree, pile)
+    keep = _candidates(graph, tree) & (tree.above != TOP) & ~covered
+    numbers = np.bincount(graph.type_of[keep], minlength=len(graph.types))
+    found = []
+    for number in np.argsort(-numbers)[:_SCATTERED_TYPES].tolist():
+        name = graph.types[number].name
+        if numbers[number] >= _FEWEST and not name.startswith("builtins.") and "weakref" not in name:
+            rows = np.nonzero(keep & (graph.type_of == number))[0].astype(np.int32)
+            rows = outermost(tree, rows)
+            found.append(Pile(int(tree.above[rows[0]]), rows, int(tree.retained[rows].sum()), int(numbers[number])))
+    return found
+
+
+def outermost(tree: Dominators, rows: Ints) -> Ints:
+    """Return those of the rows that none of the others dominates."""
+    rows = rows[np.argsort(tree.first[rows])]
+    ends = np.maximum.accumulate(tree.last[rows])
+    free = np.ones(len(rows), bool)
+    free[1:] = tree.first[rows][1:] >= ends[:-1]
+    return rows[free]
 
 
 def _merged(suspects: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -66,6 +100,7 @@ def _merged(suspects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for suspect in suspects:
         first = found.setdefault(suspect["fingerprint"], suspect)
         if first is not suspect:
+            first["holder"] = without_indices(first["holder"])
             for key in ("objects", "retained", "share"):
                 first[key] = round(first[key] + suspect[key], 4)
     return sorted(found.values(), key=lambda suspect: -suspect["retained"])
@@ -83,7 +118,9 @@ def _piles(graph: HeapGraph, tree: Dominators, limit: int) -> list[Pile]:
     large = np.nonzero(counts >= _FEWEST)[0]
     best = large[np.argsort(-retained[large], kind="stable")][:limit]
     return [
-        Pile(int(tree.above[rows[starts[n]]]), rows[starts[n] : starts[n] + counts[n]], int(retained[n]))
+        Pile(
+            int(tree.above[rows[starts[n]]]), rows[starts[n] : starts[n] + counts[n]], int(retained[n]), int(counts[n])
+        )
         for n in best.tolist()
     ]
 
@@ -92,9 +129,22 @@ def _candidates(graph: HeapGraph, tree: Dominators) -> Bools:
     """Return the rows that can be part of a pile: not what every program has; under the top, what nothing holds."""
     keep = ~graph.of_types([info.name in _BASELINE for info in graph.types])
     keep &= tree.above != NOT_REACHED
-    own = [not info.name.startswith("builtins.") and "builtins.type" not in info.bases for info in graph.types]
-    keep &= (tree.above != TOP) | ((graph.excess > 0) & graph.of_types(own))
+    keep &= (tree.above != TOP) | over_referenced(graph)
     return keep & ~_names_of_modules(graph, tree)
+
+
+def over_referenced(graph: HeapGraph) -> Bools:
+    """Return the rows with more references than the heap explains, less what the interpreter itself holds so."""
+    own = [info.name not in _HELD_BY_THE_INTERPRETER and "builtins.type" not in info.bases for info in graph.types]
+    keep = (graph.excess > 0) & graph.of_types(own)
+    keep[graph.count] = False
+    weak = graph.of_types([info.name == "weakref.ReferenceType" for info in graph.types])
+    for row in np.nonzero(keep & graph.of_types([info.name == "builtins.dict" for info in graph.types]))[0].tolist():
+        first = graph.references(row)[:1]
+        keep[row] = (
+            len(first) > 0 and not weak[first[0]]
+        )  # a class's list of subclasses is a dictionary of weak references
+    return keep
 
 
 def _names_of_modules(graph: HeapGraph, tree: Dominators) -> Bools:
@@ -133,7 +183,7 @@ def _describe(
     known = known_retention(holder, name)
     return {
         "type": name,
-        "objects": len(pile.rows),
+        "objects": pile.objects,
         "retained": pile.retained,
         "share": round(pile.retained / total, 4),
         "holder": holder,
