@@ -85,7 +85,8 @@ def chart(
     caption = _("Resident memory (RSS). R marks a restart, D a deployment.")
     begin = max(span.start, min(line.points[0][0] for line in lines))
     picture = memory_chart(lines, marks, words, (begin, span.end))
-    figure = element("figure", picture, element("figcaption", caption, class_="lw-note"), class_="lw-figure")
+    scrolled = element("div", picture, class_="lw-scroll", tabindex="0", role="region", aria_label=words.title)
+    figure = element("figure", scrolled, element("figcaption", caption, class_="lw-note"), class_="lw-figure")
     return join([figure, _summary(lines, figures), _some_points(lines, figures)])
 
 

@@ -17,7 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 120, 18, 34
 STYLES = 6
 """Line styles that the style sheet knows; more processes repeat them."""
 
-GAP_FACTOR = 4.0
+GAP_FACTOR = 6.0
 """A pause longer than so many usual intervals breaks the line: nobody measured there."""
 
 

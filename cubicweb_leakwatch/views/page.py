@@ -35,11 +35,12 @@ class Page:
         return value.strip() or None if isinstance(value, str) else None
 
     def begin(self, title: str) -> None:
-        """Open the page."""
+        """Open the page; a tab of another page has its title already."""
         self._cw.add_css("cubes.leakwatch.css")
         self._cw.add_js("cubes.leakwatch.js")
         self.w('<div class="lw-page">')
-        self.w(element("h1", title))
+        if self.parameter("fname") != "view":
+            self.w(element("h1", title))
 
     def end(self) -> None:
         """Close the page."""
