@@ -66,12 +66,12 @@ class Launcher:
         self.journal = Journal(spec.runtime_dir)
         hands = ProcessHands(spec, self.environment, self.listeners, self.notices.address, self.journal)
         self.fleet = Fleet(spec, hands)
-        self.minder = Minder(spec.limits, self.fleet.replacements.wanted_by)
+        self.minder = Minder(spec.limits, self._want)
         self.started_at: float = kept.get("started_at", time.time())
         answers = Answers(self.fleet, self.journal, self.listening, self.started_at)
         self.control = ControlSocket(spec.runtime_dir, answers, kept.get("control_fd"))
         self.told_ready = bool(kept.get("told_ready"))
-        self.handing_over = False
+        self.handing_over = self.reloading = False
         self.trial: int | None = None
         if state is not None:
             restore_fleet(self.fleet, state["fleet"])
@@ -106,7 +106,7 @@ class Launcher:
         for number in self.signals.take():
             self._on_signal(number, now)
         for pid in self.signals.take_senders():
-            self.fleet.replacements.wanted_by(pid, "asked by SIGUSR1")
+            self._want(pid, "asked by SIGUSR1")
         for pid, status in reap():
             # What a child said before it died is still in the socket, and must be read before the death is judged.
             self._take_notices(now)
@@ -155,6 +155,8 @@ class Launcher:
         elif number == signal.SIGQUIT:
             self._stop(now, quick=True)
         elif number == signal.SIGHUP:
+            self.manager.say(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+            self.reloading = True
             self._replace_all("SIGHUP")
         elif number == signal.SIGTTIN:
             self.fleet.change_workers(self.fleet.workers_wanted + 1, now)
@@ -178,7 +180,7 @@ class Launcher:
         if values.get("READY") == "1":
             self._on_ready(worker, now)
         if "LEAKWATCH_WANT" in values:
-            self.fleet.replacements.wanted_by(worker.pid, values["LEAKWATCH_WANT"][:500])
+            self._want(worker.pid, values["LEAKWATCH_WANT"][:500])
         if "LEAKWATCH_DRAIN" in values:
             self._on_drain_report(worker, values["LEAKWATCH_DRAIN"])
         if "LEAKWATCH_AUTOPSY" in values:
@@ -188,6 +190,9 @@ class Launcher:
         if values.get("EXTEND_TIMEOUT_USEC", "").isdigit() and worker.deadline is not None:
             wished = now + int(values["EXTEND_TIMEOUT_USEC"]) / 1e6
             worker.deadline = max(worker.deadline, min(wished, now + LONGEST_EXTENSION_S))
+
+    def _want(self, pid: int, reason: str) -> None:
+        self.fleet.replacements.wanted_by(pid, reason, time.monotonic())
 
     def _on_ready(self, worker: Worker, now: float) -> None:
         refusal = None if kind_of(self.spec, worker.role).guards_itself else self.minder.refusal(worker.pid)
@@ -259,6 +264,9 @@ class Launcher:
         if self.fleet.ever_ready and not self.told_ready:
             self.told_ready = True
             self.manager.say(READY=1, MAINPID=os.getpid())
+        if self.reloading and not self.fleet.replacements.in_progress():
+            self.reloading = False
+            self.manager.say(READY=1)
         serving = sum(worker.state == SERVING for worker in self.fleet.workers.values())
         flags = "; ".join(self.fleet.flags.values())
         self.manager.status(f"{serving} of {len(self.fleet.slots)} processes serving" + (f"; {flags}" if flags else ""))

@@ -48,6 +48,10 @@ class Slot:
         self.successor: Worker | None = None
         self.retry_at: float | None = None
         self.failures = 0
+        # How long a worker lasted until it asked for its successor, when that was worth it; and how often since then
+        # one was back at its limit in less than a tenth of that.
+        self.good_life_s = 0.0
+        self.relapses = 0
         self.deaths: list[float] = []
         self.wanted = True
 

@@ -70,12 +70,30 @@ class Replacements:
         self.fleet.hands.note("restart-wanted", process=name, id=restart.id, by=by, reason=reason)
         return restart
 
-    def wanted_by(self, pid: int, reason: str) -> None:
-        """Queue the replacement of a worker that asks for its successor itself."""
+    def wanted_by(self, pid: int, reason: str, now: float) -> None:
+        """Queue the replacement of a worker that asks for its successor itself, unless it is known already."""
         worker = self.fleet.workers.get(pid)
         slot = self.fleet.slots.get(worker.name) if worker else None
-        if worker is not None and slot is not None and slot.current is worker and not self.fleet.stopping:
-            self.ask(worker.name, reason, "worker", again=True)
+        if worker is None or slot is None or slot.current is not worker or self.fleet.stopping:
+            return
+        if not any(wish.process == slot.name for wish in self._waited_for()):
+            wait_s = self._relapse_pause_s(slot, now - worker.since)
+            self.ask(worker.name, reason, "worker", again=True).not_before = now + wait_s if wait_s else 0.0
+
+    def _relapse_pause_s(self, slot: Slot, life_s: float) -> float:
+        """Return how long to wait before a restart that, by the last ones, does not help; 0 when it does."""
+        if life_s * 10 >= slot.good_life_s:
+            slot.good_life_s, slot.relapses = life_s, 0
+            return 0.0
+        slot.relapses += 1
+        timing = self.fleet.spec.timing
+        wait_s = min(timing.retry_last_s, timing.retry_first_s * 2.0 ** min(slot.relapses, 20))
+        self.fleet.flag(
+            slot.name,
+            f"{slot.name} was back at its limit after {life_s:.0f} s, an earlier one lasted {slot.good_life_s:.0f} s: "
+            f"restarts do not help; the next is put off by {wait_s:.0f} s",
+        )
+        return wait_s
 
     def in_progress(self) -> list[Restart]:
         """Return what is wanted or being done, oldest first."""

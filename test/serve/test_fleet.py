@@ -78,7 +78,7 @@ def test_a_silent_successor_is_killed_at_its_time(one, hands):
 
 def test_a_worker_over_its_limit_is_tried_again_with_growing_pauses(one, hands):
     """A worker that asked for its successor itself still needs one when that fails: 2 s, 4 s, … later."""
-    one.replacements.wanted_by(1000, "memory")
+    one.replacements.wanted_by(1000, "memory", 10.0)
     pauses, now = [], 10.0
     for _attempt in range(9):
         one.tick(now)
@@ -328,7 +328,7 @@ def test_a_wish_from_a_retiring_worker_is_ignored(one):
     """A worker that is being replaced cannot ask for another successor of its slot."""
     replace(one)
     one.became_ready(1001, 12.0)
-    one.replacements.wanted_by(1000, "memory")
+    one.replacements.wanted_by(1000, "memory", 10.0)
     assert len(one.replacements.in_progress()) == 1
 
 
@@ -359,3 +359,46 @@ def test_an_autopsy_holds_up_nobody(make_fleet, hands):
     fleet.ended(1001, EXIT_0, 16.0)
     assert hands.records[-1]["process"] == "web-2"
     assert fleet.replacements.in_progress() == []
+
+
+def test_a_restart_that_does_not_help_is_put_off(one, hands):
+    """Back at its limit in a tenth of its predecessor's life: the next restart waits, longer each time, and says so."""
+    one.replacements.wanted_by(1000, "memory", 1000.0)
+    pid, now, pauses = 1000, 1000.0, []
+    for _round in range(4):
+        one.tick(now)
+        old, pid = pid, hands.started[-1][2]
+        one.became_ready(pid, now + 1)
+        one.ended(old, EXIT_0, now + 2)
+        assert one.flags == {}
+        one.replacements.wanted_by(pid, "memory", now + 20)
+        pauses.append(one.next_deadline() - (now + 20))
+        assert "restarts do not help" in one.flags["web-1"]
+        now = one.next_deadline()
+    assert pauses == [4.0, 8.0, 16.0, 32.0]
+
+
+def test_a_worker_that_lasts_as_long_as_its_predecessor_is_replaced_at_once(one, hands):
+    """A steady leak: every life is alike, and no restart is put off."""
+    pid, now = 1000, 0.0
+    for _round in range(5):
+        now += 600
+        one.replacements.wanted_by(pid, "memory", now)
+        one.tick(now)
+        old, pid = pid, hands.started[-1][2]
+        one.became_ready(pid, now + 1)
+        one.ended(old, EXIT_0, now + 2)
+    assert len(hands.started) == 6
+    assert one.flags == {}
+
+
+def test_the_wall_clock_may_jump(one, hands):
+    """Deadlines do not read it: an hour back or forth changes records, not what is done."""
+    moments = iter([1_700_000_000.0, 1_699_996_400.0, 1_700_003_600.0] * 10)
+    hands.wall = lambda: next(moments)
+    replace(one)
+    assert one.next_deadline() == 70.0
+    one.became_ready(1001, 12.0)
+    assert one.next_deadline() == 47.0
+    one.ended(1000, EXIT_0, 13.0)
+    assert hands.records[-1]["outcome"] == "replaced"

@@ -478,6 +478,11 @@ def test_it_speaks_sd_notify_upward(launch, tmp_path, wait):
         assert f"MAINPID={launched.process.pid}" in "".join(heard)
         until("STATUS=1 of 1 processes serving")
         until("WATCHDOG=1")
+        heard.clear()
+        launched.process.send_signal(signal.SIGHUP)
+        until("RELOADING=1")
+        until("READY=1")
+        assert launched.finished()[0]["reason"] == "SIGHUP"
         launched.process.send_signal(signal.SIGTERM)
         until("STOPPING=1")
         assert launched.process.wait(10) == 0
