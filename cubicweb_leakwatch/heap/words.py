@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from pathlib import PurePath
 
 from cubicweb_leakwatch.heap.graph import HeapGraph
@@ -11,6 +11,7 @@ from cubicweb_leakwatch.heap.readers import BAG, FRAME, MAPPING, SEQUENCE
 
 _MOST_KEYS = 32  # in larger mappings a key is data, and two objects under different keys are held alike
 _LONGEST_CHAIN = 40
+_CACHED = " (functools.lru_cache)"
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ class Sentence:
             steps = [*steps[: _LONGEST_CHAIN // 2], *steps[-_LONGEST_CHAIN // 2 :]]
         words = [self.root(steps[0].row)]
         words += [self._step(steps, number, step) for number, step in enumerate(steps[1:], 1)]
+        if _CACHED in words:  # an entry's key is a tuple of the arguments: where in it the object lies says nothing
+            place = words.index(_CACHED) + 1
+            words[place:] = [*words[place : place + 1], *dropwhile("[…]".__eq__, words[place + 1 :])]
         return _fold(words) + "".join(self._place(before.row, link.row) for before, link in pairwise(chain))
 
     def root(self, row: int) -> str:
@@ -146,7 +150,7 @@ class Sentence:
         if kind == "builtins.tuple" and graph.type_name(step.row) == "builtins.cell":
             return self._closure(steps, number, step)
         if kind == "functools._lru_cache_wrapper" and not step.label.startswith("."):
-            return " (functools.lru_cache)"
+            return _CACHED
         if step.label == ".__closure__" or (kind == "_thread._local" and step.label == ""):
             return ""
         if step.label.startswith("variable "):
