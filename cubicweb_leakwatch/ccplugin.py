@@ -5,6 +5,7 @@ from cubicweb.cwctl import CWCTL
 from cubicweb_leakwatch.commands.leak_analyze import LeakAnalyze
 from cubicweb_leakwatch.commands.leak_collect import LeakCollect
 from cubicweb_leakwatch.commands.leak_diagnose import LeakDiagnose
+from cubicweb_leakwatch.commands.leak_drill import LeakDrill
 from cubicweb_leakwatch.commands.leak_dump import LeakDump
 from cubicweb_leakwatch.commands.leak_findings import LeakFindings
 from cubicweb_leakwatch.commands.leak_gc import LeakGc
@@ -25,6 +26,7 @@ COMMANDS = (
     LeakHistory,
     LeakSnapshot,
     LeakRestart,
+    LeakDrill,
     LeakDump,
     LeakAnalyze,
     LeakDiagnose,
