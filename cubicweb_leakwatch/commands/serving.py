@@ -80,7 +80,7 @@ def plan(instance: Instance, loaded: Loaded, asked: Namespace, room: Room) -> La
     """Return the launcher's specification."""
     settings = loaded.settings
     limit = memory_limit(settings, asked.workers, asked.scheduler, room)
-    python = (sys.executable, "-m")
+    python = (sys.executable, "-P", "-m")  # -P: whatever lies in the current directory must not stand in for a module
     passed_on = {**environment(asked), "CW_LEAKWATCH_MEMORY_LIMIT": str(limit)}
     return LaunchSpec(
         instance=instance.name,

@@ -35,8 +35,8 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     """One worker of four threads, the scheduler, the instance's own address, 30 s to drain."""
     spec = planned()
     assert (spec.workers, spec.threads, spec.bind) == (1, 4, ("127.0.0.1:8080",))
-    assert spec.web.command[1:] == ("-m", "cubicweb_leakwatch.worker", "site")
-    assert spec.scheduler.command[1:] == ("-m", "cubicweb_leakwatch.scheduler", "site")
+    assert spec.web.command[1:] == ("-P", "-m", "cubicweb_leakwatch.worker", "site")
+    assert spec.scheduler.command[1:] == ("-P", "-m", "cubicweb_leakwatch.scheduler", "site")
     assert spec.timing.drain_timeout_s == 30.0
 
 
