@@ -25,9 +25,9 @@ GROWS = {
     "warming-up": {"gc_objects": 1 / 300, "python_blocks": 1 / 80, "malloc_used": 0.1},
 }
 CASES = (
-    *[("steady", how) for how in ("white", "ar", "ar-long", "daily", "sawtooth", "high-water", "pulses", "start")],
+    *[("steady", how) for how in ("white", "ar", "ar-long", "daily", "sawtooth", "pulses", "start")],
     *[("plateau", how) for how in ("exp", "linear", "exp")],
-    *[("warming-up", "exp"), ("fragmentation", "free"), ("fragmentation", "nothing")],
+    *[("warming-up", "exp"), ("fragmentation", "free"), ("fragmentation", "nothing"), ("fragmentation", "high-water")],
     *[
         (kind, how)
         for kind in ("python-objects", "python-memory", "native")
@@ -70,7 +70,7 @@ def _growth(rng: np.random.Generator, kind: str, how: str, n: int, dt: float, ba
     """Return bytes grown at each sample, the rate in bytes an hour (leaks of memory), and the life of each sample."""
     x, lives = np.arange(n) / n, np.zeros(n, int)
     size = rng.uniform(0.15, 1.0) * base
-    if kind == "steady":
+    if kind == "steady" or how == "high-water":
         return size * (1 - np.exp(-x / 0.01)) * 0.3 if how == "start" else np.zeros(n), None, lives
     if kind == "plateau":
         shape = (
@@ -109,7 +109,7 @@ def _around(rng: np.random.Generator, how: str, t: Any, n: int, base: float) -> 
     if how == "pulses":
         return sum(3 * amount * (np.abs(np.arange(n) - c) < max(1, n // 100)) for c in rng.integers(0, n, 5))
     if how == "high-water":
-        return 3 * amount * (np.arange(n) > rng.uniform(0.1, 0.9) * n)
+        return 3 * amount * (np.arange(n) > rng.uniform(0.2, 0.9) * n)
     return np.zeros(n)
 
 
@@ -121,7 +121,13 @@ def _meters(rng: np.random.Generator, kind: str, how: str, grown: Any, around: A
         level = LEVELS.get(name, 0.2 * base)
         grows = GROWS.get(kind, GROWS["plateau"]).get(name, 0.0)
         meters[name] = level + grown * grows + 0.8 * in_use * each + rng.normal(0, 0.002 * level, n)
-    free = around if how == "high-water" else grown if kind == "fragmentation" and how == "free" else 0
+    free = (
+        around * rng.integers(0, 2)
+        if how == "high-water"
+        else grown
+        if kind == "fragmentation" and how == "free"
+        else 0
+    )
     meters["malloc_free"] = 0.03 * base + free + np.abs(rng.normal(0, 0.1 * noise, n))
     for name in ("fds", "threads"):
         counted = {"file-descriptors": "fds", "threads": "threads"}.get(kind) == name

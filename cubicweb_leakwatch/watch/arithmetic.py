@@ -58,7 +58,7 @@ def spread_of(values: Array) -> float:
 
 
 def group_medians(values: Array, members: Numbers) -> Array:
-    """Return the median of each row of ``members`` (indexes into ``values``, -1 for none); NaN when half is unknown."""
+    """Return the median of each row of ``members`` (indexes into ``values``, -1 for none); NaN when none is known."""
     taken = np.where(members >= 0, values[members], np.nan)
     # NaN sorts last
     ordered = np.sort(taken, axis=1)
@@ -66,4 +66,4 @@ def group_medians(values: Array, members: Numbers) -> Array:
     rows = np.arange(len(members))
     low, high = np.maximum(known - 1, 0) // 2, np.minimum(known // 2, ordered.shape[1] - 1)
     middle = 0.5 * (ordered[rows, low] + ordered[rows, high])
-    return np.asarray(np.where(2 * known >= np.sum(members >= 0, axis=1), middle, np.nan), float)
+    return np.asarray(np.where(known > 0, middle, np.nan), float)

@@ -84,7 +84,7 @@ class _Case:
             bytes_per_request=_per_request(meters.history, trend) if grows else None,
             confidence=round(verdict.confidence, 3),
             culprits=culprits_of(meters, trend, verdict.meter) if self.leak else (),
-            views=views_of(meters, trend, verdict.meter) if self.leak else (),
+            views=views_of(meters, trend) if self.leak else (),
             ceiling=_ceiling(meters, verdict) if verdict.kind == "plateau" else None,
             seconds_to_limit=_seconds_to_limit(meters, trend, limit, verdict),
             evidence=evidence_of(meters, verdict.meter, verdict.why),

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from cubicweb_leakwatch.watch.arithmetic import group_medians, sen_slope
 from cubicweb_leakwatch.watch.finding import Culprit
-from cubicweb_leakwatch.watch.meters import Meters
+from cubicweb_leakwatch.watch.meters import UNTRACKED, Meters
 from cubicweb_leakwatch.watch.trend import Trend
 
 Array = NDArray[np.float64]
 _PLUMBING = frozenset({"builtins", "collections", "types", "functools", "weakref", "_weakref", "_thread", "itertools"})
-_UNTRACKED = frozenset(f"builtins.{name}" for name in ("str", "bytes", "int", "float", "bytearray", "complex", "bool"))
 _APPLICATION_WEIGHT, _LIBRARY_WEIGHT, _PLUMBING_WEIGHT = 1.0, 0.4, 0.02
 _CANDIDATES = 60
 _MOST = 5
@@ -26,6 +25,8 @@ _LEAST_GROWTH = 8.0
 _LEAST_SHARE = 0.05
 _GOES_WITH = 0.6
 _IN_STEP = 0.95
+_MOST_PARTS = 6.5
+_WHOLE = 0.03
 # An application's object may hold this much, natively or in strings, and still be what the memory is spent on.
 _BYTES_PER_OWNER = 128 * 1024
 
@@ -55,8 +56,18 @@ def _scored(meters: Meters, trend: Trend, explained_by: str) -> list[tuple[float
         grown = slope * float(np.ptp(meters.trends.t[tail]))
         if fit >= _GOES_WITH and grown >= _LEAST_GROWTH:
             scored.append((grown * fit**2 * _weight(name), name, slope, fit))
-    scored.sort(key=lambda item: (-item[0], item[1]))
-    return scored
+    return _owners_first(scored)
+
+
+def _owners_first(scored: list[tuple[float, str, float, float]]) -> list[tuple[float, str, float, float]]:
+    """Rank by score, but a type that comes in whole numbers for each of another of its package is a part."""
+    ranked = []
+    for score, name, slope, fit in scored:
+        package = name.partition(".")[0]
+        times = [slope / other for _, whole, other, _ in scored if whole.partition(".")[0] == package and other < slope]
+        parts = [ratio for ratio in times if 1.5 < ratio < _MOST_PARTS and abs(ratio - round(ratio)) < _WHOLE * ratio]
+        ranked.append((score / (max(parts) + 1) if parts else score, name, slope, fit))
+    return sorted(ranked, key=lambda item: (-item[0], item[1]))
 
 
 def owner_of(meters: Meters, trend: Trend, explained_by: str) -> str | None:
@@ -66,7 +77,7 @@ def owner_of(meters: Meters, trend: Trend, explained_by: str) -> str | None:
     """
     for _, name, slope, fit in _scored(meters, trend, explained_by)[:1]:
         large = trend.rate <= _BYTES_PER_OWNER * slope
-        if fit >= _IN_STEP and large and name not in _UNTRACKED and _weight(name) > _PLUMBING_WEIGHT:
+        if fit >= _IN_STEP and large and name not in UNTRACKED and _weight(name) > _PLUMBING_WEIGHT:
             return name
     return None
 

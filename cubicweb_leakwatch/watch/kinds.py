@@ -23,9 +23,8 @@ _OBJECTS_PER_THREAD = 200
 _MALLOC_SHARE = 0.3
 _LEAST_COUNT = 8
 _LEAST_SHARE = 0.01
-# Growth that was over within this share of the history is a start, not a plateau; a high-water mark may come later.
-_START_SHARE = 0.12
-_MARK_SHARE = 0.3
+# Growth that was over within this share of the history is a start, not a plateau.
+_START_SHARE = 0.15
 # A saturating growth of which more than this share is still to come has no end in sight yet.
 _END_IN_SIGHT = 0.15
 # Growth that ended matters from this share of the level on.
@@ -140,13 +139,15 @@ def _calm(meters: Meters) -> Verdict:
     rss = meters.by_name["rss"]
     in_use = [meters.by_name[name] for name in IN_USE if name in meters.by_name]
     used = [meter for meter in in_use if _has_ended(meter)]
-    if used and rss.trend.growing <= 0.5:
+    if used:
         return _ended(meters, max(used, key=lambda meter: meter.trend.growth / meter.level))
+    if in_use and _stayed(meters) and not any(meter.trend.jumped >= _ENDED_SHARE * meter.level for meter in in_use):
+        return Verdict(
+            "fragmentation", SURE, "rss", "RSS went up and stayed, while nothing in use did: it is free memory"
+        )
     if _has_ended(rss):
-        return _held(meters) if in_use else _ended(meters, rss)
+        return _ended(meters, rss)
     doubt = rss.trend.growing if rss.material else 0.0
-    if rss.trend.jumped >= _ENDED_SHARE * rss.level:
-        return Verdict("steady", max(0.5, 1.0 - doubt), "rss", "memory grew in a step and has stayed since")
     return Verdict("steady", max(0.5, 1.0 - doubt), "rss", "no growth that goes on")
 
 
@@ -167,10 +168,8 @@ def _ended(meters: Meters, meter: Meter) -> Verdict:
     return Verdict("plateau", sure, meter.name, "growth that came to an end")
 
 
-def _held(meters: Meters) -> Verdict:
-    """RSS grew and stayed while nothing in use did: a high-water mark, or holes that added up."""
-    rss = meters.by_name["rss"]
-    sure = max(0.5, 1.0 - rss.trend.growing) * SURE
-    if rss.trend.end_share <= _MARK_SHARE:
-        return Verdict("steady", sure, "rss", "a high-water mark: memory once used, free since, kept by the allocator")
-    return Verdict("fragmentation", sure, "rss", "RSS grew while nothing in use did")
+def _stayed(meters: Meters) -> bool:
+    """Whether RSS rose by an amount that matters: at once, or gradually after the start of the history."""
+    trend, level = meters.by_name["rss"].trend, meters.by_name["rss"].level
+    gradual = _has_ended(meters.by_name["rss"]) and trend.end_share * meters.longest_life_share > _START_SHARE
+    return gradual or trend.jumped >= _ENDED_SHARE * level

@@ -21,6 +21,8 @@ RESOLUTIONS = {
     "fds": 0.7,
     "threads": 0.7,
 }
+# Types the collector does not track: their counts are no sign of objects that hold one another.
+UNTRACKED = frozenset(f"builtins.{name}" for name in ("str", "bytes", "int", "float", "bytearray", "complex", "bool"))
 IN_USE = ("gc_objects", "python_blocks", "malloc_used")
 # Growth matters when it is this share of the level, or so many times what the meter goes up and down anyway.
 _LARGE_SHARE = 0.03
@@ -28,6 +30,9 @@ _SWINGS = 3.0
 SURE = 0.9
 # PYTHONMALLOC=malloc leaves next to no blocks to count.
 _LEAST_BLOCKS = 1000
+# A meter known for fewer of the samples is left alone: type counts are taken less often than samples.
+_KNOWN_SHARE = 0.05
+_LEAST_KNOWN = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +84,14 @@ class Meters:
         self.by_name: dict[str, Meter] = {}
         columns = {name: values_of(history.samples, name) for name in RESOLUTIONS}
         columns["held"] = columns["rss"] - columns["malloc_free"]
+        if np.isnan(columns["gc_objects"]).all():
+            columns["gc_objects"] = _counted_by_type(history)
         self.counts_blocks = bool(np.nanmax(columns["python_blocks"], initial=0) >= _LEAST_BLOCKS)
         for name, values in columns.items():
             known = ~np.isnan(values)
-            if known.mean() >= 0.5 and known.sum() >= 3 and (name != "python_blocks" or self.counts_blocks):
+            if known.sum() >= max(_LEAST_KNOWN, _KNOWN_SHARE * len(known)) and (
+                name != "python_blocks" or self.counts_blocks
+            ):
                 self.by_name[name] = self._judged(name, values)
 
     def _judged(self, name: str, values: Array) -> Meter:
@@ -131,3 +140,12 @@ class Meters:
         if meter.name in ("rss", "held") or not len(meter.trend.log_likelihoods) or not meter.trend.growing > 0.5:
             return memory.trend
         return self.trends.fit(memory.points, memory.known, RESOLUTIONS["rss"], meter.trend.log_likelihoods)
+
+
+def _counted_by_type(history: History) -> Array:
+    """Return how many tracked objects the recorded types come to, for recorders that keep the counts of types alone."""
+    names = set.intersection(*[set(sample.types) for sample in history.samples if sample.types] or [set()])
+    kept = names - UNTRACKED
+    if not kept:
+        return np.full(len(history.samples), np.nan)
+    return np.array([np.nan if not s.types else sum(s.types[name] for name in kept) for s in history.samples], float)

@@ -169,17 +169,20 @@ def _is_measurement(value: object) -> bool:
 
 def _sample(data: dict[str, Any], ignored: Counter[str]) -> Sample:
     """Return the sample of an object, without the values that are no measurements."""
-    clean = dict(data)
+    values: dict[str, Any] = {}
     for key in _NUMBERS:
-        if clean.get(key) is not None and not _is_measurement(clean[key]):
+        value = data.get(key)
+        if value is None:
+            continue
+        if _is_measurement(value):
+            values[key] = float(value) if key == "t" else round(value)
+        else:
             ignored[f"'{key}' left out: no measurement"] += 1
-            del clean[key]
     for key in ("types", "views"):
-        if clean.get(key) is not None:
-            clean[key] = _counts(key, clean[key], ignored)
-    process = clean.get("process")
-    clean["process"] = process if isinstance(process, str) or process is None else str(process)
-    return Sample.from_json(clean)
+        if data.get(key) is not None:
+            values[key] = _counts(key, data[key], ignored)
+    process = data.get("process")
+    return Sample(process="" if process is None else str(process), **values)
 
 
 def _counts(key: str, counts: object, ignored: Counter[str]) -> dict[str, int] | None:
@@ -187,7 +190,7 @@ def _counts(key: str, counts: object, ignored: Counter[str]) -> dict[str, int] |
     if not isinstance(counts, dict):
         ignored[f"'{key}' left out: not a mapping of names to counts"] += 1
         return None
-    good = {name: count for name, count in counts.items() if _is_measurement(count)}
+    good = {name: round(count) for name, count in counts.items() if _is_measurement(count)}
     if len(good) < len(counts):
         ignored[f"counts in '{key}' left out: no measurement"] += len(counts) - len(good)
     return good

@@ -29,7 +29,7 @@ _RATE_RESOLUTION = 0.02
 # No shape is quite right: what is smaller than this share of all that happened is not explained by another one.
 _SHAPE_RESOLUTION = 0.005
 # Growth goes on when its second half is at least this share as steep as its first.
-_GOES_ON = 0.5
+_GOES_ON = 0.3
 _TWO_HALVES = 24
 _MOST_JUMPS = 5
 _JUMP_DEVIATIONS = 8.0
@@ -175,17 +175,12 @@ class Trends:
     def _stopped(self, best: Trend, y: Array, known: Flags) -> bool:
         """Whether growth did not go on in the second half of its time, whatever shape fits best on the whole.
 
-        Growth from the first sample on is compared by requests where that fits better, so that a quiet night is no end.
+        It has to have stopped by the clock and, where they are counted, by the requests too: a quiet night is no end.
         """
         tail = known & (self.t >= best.since)
         if len(np.unique(self.life)) > 1 or tail.sum() < _TWO_HALVES:
             return False
-        axis = self.shapes.axes[1 if best.per_request is not None else 0][tail]
-        late = axis > 0.5 * (axis[0] + axis[-1])
-        if min(late.sum(), (~late).sum()) < _TWO_HALVES // 2:
-            return False
-        (first, error_1), (second, error_2) = (_line(axis[part], y[tail][part]) for part in (~late, late))
-        return second < _GOES_ON * first and _GOES_ON * first - second > 2 * np.hypot(error_2, _GOES_ON * error_1)
+        return all(_flattens(axis[tail], y[tail]) for axis in self.shapes.axes)
 
     def _growth(self, fit: Fit, best: int) -> float:
         """Return how much the best model grew in the longest life, but for jumps: from its bend on, or to its end."""
@@ -229,6 +224,15 @@ def _mixture(weight: Array, mean: Array, sd: Array) -> tuple[float, float, float
     below = share @ normal_below((grid[None, :] - mean[:, None]) / sd[:, None])
     low, high = np.interp([0.025, 0.975], below, grid)
     return float(low), float(share @ mean), float(high)
+
+
+def _flattens(x: Array, y: Array) -> bool:
+    """Whether a series is surely much less steep in the second half of ``x`` than in the first."""
+    late = x > 0.5 * (x[0] + x[-1])
+    if min(late.sum(), (~late).sum()) < _TWO_HALVES // 2:
+        return False
+    (first, error_1), (second, error_2) = (_line(x[part], y[part]) for part in (~late, late))
+    return second + 2 * float(np.hypot(error_2, _GOES_ON * error_1)) < _GOES_ON * first
 
 
 def _line(x: Array, y: Array) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.watch.finding import ViewShare
-from cubicweb_leakwatch.watch.meters import Meters
+from cubicweb_leakwatch.watch.meters import IN_USE, Meter, Meters
 from cubicweb_leakwatch.watch.noise import noises
 from cubicweb_leakwatch.watch.trend import Trend
 
@@ -23,14 +23,15 @@ _LEAST_SHARE = 0.05
 _MOST_VIEWS = 40
 _95 = 1.96
 _WIDER = 1.3
+_KNOWN_SHARE = 0.8
 
 
-def views_of(meters: Meters, trend: Trend, explained_by: str) -> tuple[ViewShare, ...]:
+def views_of(meters: Meters, trend: Trend) -> tuple[ViewShare, ...]:
     """Return the views whose requests leave memory behind, the one with the greatest share first.
 
-    The meter ``explained_by`` is regressed, being calmer than RSS, and brought to bytes by ``trend``'s rate.
+    The meter that shows the growth most clearly is regressed, and brought to bytes by ``trend``'s rate.
     """
-    meter = meters.by_name[explained_by]
+    meter = _clearest(meters)
     names, served = _served(meters.history.samples)
     if not names or trend.rate <= 0 or meter.trend.rate <= 0:
         return ()
@@ -47,6 +48,12 @@ def views_of(meters: Meters, trend: Trend, explained_by: str) -> tuple[ViewShare
         for noise in noises(t, life, meters.trends.counts[rows])
     )
     return _shares(names, columns, np.array(best[1]), np.array(best[2]), bytes_each)
+
+
+def _clearest(meters: Meters) -> Meter:
+    """Return the meter that grows with the least noise; memory itself when none of those in use grows."""
+    growing = [m for m in meters.by_name.values() if m.grows and m.name in IN_USE and m.known.mean() > _KNOWN_SHARE]
+    return max(growing, key=lambda meter: meter.trend.z, default=meters.memory)
 
 
 def _served(samples: Sequence[Sample]) -> tuple[list[str], Array]:
