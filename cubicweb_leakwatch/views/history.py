@@ -193,7 +193,7 @@ def _restart_row(item: dict[str, Any], figures: Figures) -> list[object]:
         figures.time(item.get("requested_at")),
         item["process"],
         Cell(_(outcome or item.get("stage") or "n/a"), css="" if outcome in (None, "replaced") else "lw-alarm"),
-        item.get("reason") or "",
+        Cell(item.get("reason") or "", css="lw-text"),
         item.get("old_pid") or figures.unknown,
         item.get("new_pid") or figures.unknown,
         figures.count(item.get("in_flight_at_drain")),
