@@ -25,18 +25,28 @@ ANALYSIS_TIMEOUT_S = 120.0
 FRESH_S = 10.0
 """How old a report may be to be given again: a page that is reloaded costs the process nothing."""
 
+TURN_S = 60.0
+"""How long a look waits for the one that goes on."""
 
-def new_reports(directory: Path, process: str | None = None, *, limit: int = 20) -> live.Look:
+POLL_S = 0.1
+
+
+def new_reports(directory: Path, process: str | None = None, *, limit: int = 20, wait_s: float = TURN_S) -> live.Look:
     """Look at the processes that ``process`` (a slot or pid, ``None`` for all) names; keep and return their reports.
 
-    Raises ``ConfigurationError`` when there is no such process, and ``LeakwatchError`` with code ``busy`` while another
-    look goes on: each costs the host a copy and a core.
+    Looks take turns, for each costs the host a copy and a core; who waited for a look at the same process gets its
+    report. Raises ``ConfigurationError`` when there is no such process, and ``LeakwatchError`` with code ``busy`` when
+    the turn does not come within ``wait_s`` seconds.
     """
     choose(directory, process)
-    with _one_at_a_time(directory):
+    asked = time.time()
+    with _turn(directory, wait_s):
+        meanwhile = [report for report in last_reports(directory, process) if taken_at(report) >= asked]
+        if process is not None and meanwhile:
+            return live.Look(meanwhile)
         look = live.gc_reports(directory, process, limit=limit, analyse=analyse_apart)
-    for report in look.items:
-        _keep(directory, report)
+        for report in look.items:
+            _keep(directory, report)
     return look
 
 
@@ -53,7 +63,12 @@ def last_reports(directory: Path, process: str | None = None) -> list[dict[str, 
 
 def age_s(report: dict[str, Any]) -> float:
     """Return the seconds since the report's dump was taken."""
-    return time.time() - datetime.fromisoformat(report["taken_at"]).timestamp()
+    return time.time() - taken_at(report)
+
+
+def taken_at(report: dict[str, Any]) -> float:
+    """Return when the report's dump was taken, in Unix seconds."""
+    return datetime.fromisoformat(report["taken_at"]).timestamp()
 
 
 def analyse_apart(path: str, *, limit: int) -> dict[str, Any]:
@@ -92,13 +107,27 @@ def last_line(stderr: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(directory: Path) -> Iterator[None]:
-    with (directory / "look.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LeakwatchError("another look is going on", "wait for it, then ask again", "busy") from error
+def _turn(directory: Path, wait_s: float) -> Iterator[None]:
+    """Hold the lock that only one look has; it goes with its holder, even a killed one."""
+    try:
+        lock = (directory / "look.lock").open("a")
+    except OSError as error:
+        raise LeakwatchError(f"cannot use the runtime directory {directory}: {error.strerror}") from error
+    with lock:
+        deadline = time.monotonic() + wait_s
+        while not _locked(lock.fileno()):
+            if time.monotonic() >= deadline:
+                raise LeakwatchError("another look is going on", "wait for it, then ask again", "busy")
+            time.sleep(POLL_S)
         yield
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _path(directory: Path, name: str, pid: int) -> Path:

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import pytest
@@ -55,12 +56,26 @@ def test_reports_of_processes_that_went_are_dropped(tmp_path, looked):
 
 
 def test_one_look_at_a_time(tmp_path, looked):
-    """While somebody looks, another is told to wait; nothing is copied twice."""
+    """While somebody looks, another waits, and is told so in the end; nothing is copied twice at once."""
     with (tmp_path / "look.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(LeakwatchError) as caught:
-            reports.new_reports(tmp_path)
+            reports.new_reports(tmp_path, wait_s=0.2)
     assert caught.value.code == "busy"
+    looked.assert_not_called()
+
+
+def test_who_waited_for_a_look_shares_it(tmp_path, looked):
+    """Two managers who open the same page cost the process one copy."""
+    with (tmp_path / "look.lock").open("a") as lock, ThreadPoolExecutor() as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = pool.submit(reports.new_reports, tmp_path, "web-1", wait_s=30)
+        while not second.running():
+            pass
+        later = report(taken_at="2999-01-01T00:00:00Z")
+        reports._keep(tmp_path, later)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert second.result(timeout=30).items == [later]
     looked.assert_not_called()
 
 
