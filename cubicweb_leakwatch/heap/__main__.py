@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch.errors import EXIT_DONE, LeakwatchError
@@ -21,9 +22,23 @@ def _gc(options: argparse.Namespace) -> dict[str, Any]:
 def _holders(options: argparse.Namespace) -> dict[str, Any]:
     from cubicweb_leakwatch.heap.holders import holders_report
 
+    if options.dot:
+        _draw(options)
     return holders_report(
-        options.dump, options.type, limit=options.limit, examples=options.examples, depth=options.depth
+        options.dump, options.type, limit=options.limit, depth=options.depth, examined=options.examples
     )
+
+
+def _draw(options: argparse.Namespace) -> None:
+    from cubicweb_leakwatch.heap.dot import dot_text
+    from cubicweb_leakwatch.heap.graph import read_graph
+    from cubicweb_leakwatch.heap.holders import holder_groups
+    from cubicweb_leakwatch.heap.reach import reach
+
+    graph = read_graph(options.dump)
+    found = reach(graph)
+    groups = holder_groups(graph, found, options.type)[: options.limit]
+    Path(options.dot).write_text(dot_text(graph, found, groups), encoding="utf-8")
 
 
 def _analyze(options: argparse.Namespace) -> dict[str, Any]:
@@ -39,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     holders = _add(reports, "holders", "who keeps objects of a type alive", _holders)
     holders.add_argument("type", metavar="TYPE", help="the type: module.Class, or Class alone")
     holders.add_argument("--depth", type=int, default=40, metavar="N", help="at most N links of a chain (40)")
-    holders.add_argument("--examples", type=int, default=3, metavar="N", help="whole chains a group (3)")
+    holders.add_argument("--examples", type=int, default=1000, metavar="N", help="examine N objects (1000)")
+    holders.add_argument("--dot", metavar="FILE", help="also draw the chains as dot text into FILE")
     analysis = _add(reports, "analyze", "retained sizes, suspects, trash, cycles; growth since another dump", _analyze)
     analysis.add_argument("--baseline", metavar="DUMP", help="an earlier dump to compare with")
     analysis.add_argument("--type", metavar="TYPE", help="only this type")

@@ -42,14 +42,9 @@ class Dominators:
 def dominate(graph: HeapGraph, reach: Reach) -> Dominators:
     """Compute the dominator tree of everything that roots reach."""
     above = _dominators(graph, reach)
-    order = _parents_first(above)
-    retained, members = graph.size.copy(), np.ones(len(above), np.int64)
-    for level in reversed(order):
-        holders = above[level]
-        np.add.at(retained, holders[holders >= 0], retained[level][holders >= 0])
-        np.add.at(members, holders[holders >= 0], members[level][holders >= 0])
-    first = _number(above, order, members)
-    return Dominators(above, retained, first, first + members)
+    levels = _levels(above)
+    first, last = _number(above, levels)
+    return Dominators(above, _sum_up(above, levels, graph.size), first, last)
 
 
 def root_rows(graph: HeapGraph, reach: Reach) -> Ints:
@@ -72,32 +67,60 @@ def _dominators(graph: HeapGraph, reach: Reach) -> Ints:
     wanted = rootless[graph.targets] & reached[owners] & (owners != graph.targets)
     sources, targets = owners[wanted], graph.targets[wanted]
     del owners, wanted
-    left = _peel(above, rootless, sources, targets)
+    left, shared = _peel(above, rootless, sources, targets)
     keep = left[targets]
     _search(above, left, sources[keep], targets[keep])
+    _hang_shared_leaves(above, shared, sources, targets)
     return above
 
 
-def _peel(above: Ints, rootless: Bools, sources: Ints, targets: Ints) -> Bools:
-    """Hang every leaf that has one holder on it, then what has become a leaf, …; return what is left to be searched."""
+def _peel(above: Ints, rootless: Bools, sources: Ints, targets: Ints) -> tuple[Bools, Bools]:
+    """Take leaves away: hang those with one holder on it, and again what has become a leaf; set the others aside.
+
+    Returns the rows that are left to be searched, and the leaves with several holders: they dominate nothing, so that
+    the search can do without them, too.
+    """
     rows = len(above)
     low = np.full(rows, rows, np.int32)
     np.minimum.at(low, targets, sources)
     high = np.full(rows, -1, np.int32)
     np.maximum.at(high, targets, sources)
     single = rootless & (low == high)
-    left = rootless.copy()
+    shared = rootless & ~single
+    shared[sources] = False
+    left = rootless & ~shared
     for _ in range(_MOST_PEELS):
-        leads_on = np.zeros(rows, bool)
-        leads_on[sources] = True
-        leaves = left & single & ~leads_on
+        keep = left[targets]
+        sources, targets = sources[keep], targets[keep]
+        leaves = left & single
+        leaves[sources] = False
         if not leaves.any():
             break
         above[leaves] = low[leaves]
         left &= ~leaves
-        keep = left[targets]
-        sources, targets = sources[keep], targets[keep]
-    return left
+    return left, shared
+
+
+def _hang_shared_leaves(above: Ints, shared: Bools, sources: Ints, targets: Ints) -> None:
+    """Hang every leaf with several holders on the nearest row that dominates them all."""
+    above[shared] = NOT_REACHED
+    first, last = _number(above, _levels(above))
+    row_of = np.zeros(len(above), np.int32)
+    there = np.nonzero(first >= 0)[0]
+    row_of[first[there]] = there
+    edges = shared[targets]
+    low = np.full(len(above), len(above), np.int64)
+    np.minimum.at(low, targets[edges], first[sources[edges]])
+    high = np.full(len(above), -1, np.int64)
+    np.maximum.at(high, targets[edges], first[sources[edges]])
+    leaves = np.nonzero(shared)[0]
+    found, furthest = row_of[low[leaves]], high[leaves]
+    outside = np.nonzero(last[found] <= furthest)[0]
+    while len(outside):
+        found[outside] = above[found[outside]]
+        inner = outside[found[outside] >= 0]
+        outside = inner[last[found[inner]] <= furthest[inner]]
+    above[leaves] = found
 
 
 def _search(above: Ints, inner: Bools, sources: Ints, targets: Ints) -> None:
@@ -116,26 +139,33 @@ def _search(above: Ints, inner: Bools, sources: Ints, targets: Ints) -> None:
     above[rows] = np.where(found > 0, known[np.maximum(found, 1) - 1], TOP)
 
 
-def _parents_first(above: Ints) -> list[Ints]:
-    """Return the rows of the tree level by level."""
+def _levels(above: Ints) -> list[Ints]:
+    """Return the rows of the tree level by level, siblings together."""
     children = np.argsort(above, kind="stable").astype(np.int32)
-    starts = np.searchsorted(above[children], np.arange(-1, len(above)))
+    starts = np.append(np.searchsorted(above[children], np.arange(-1, len(above))), len(children))
     level = children[starts[0] : starts[1]]
     levels = []
     while len(level):
         levels.append(level)
-        begin, end = starts[level + 1], np.append(starts, len(children))[level + 2]
-        counts = end - begin
-        total = int(counts.sum())
-        before = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        level = children[np.repeat(begin - before, counts) + np.arange(total)]
+        begin, counts = starts[level + 1], starts[level + 2] - starts[level + 1]
+        before = np.cumsum(counts) - counts
+        level = children[np.repeat(begin - before, counts) + np.arange(int(counts.sum()))]
     return levels
 
 
-def _number(above: Ints, order: list[Ints], members: Longs) -> Longs:
-    """Number the rows so that what a row dominates has the numbers after its own."""
+def _sum_up(above: Ints, levels: list[Ints], own: Longs) -> Longs:
+    """Add to each row's own figure those of all rows below it."""
+    sums = own.copy()
+    for level in reversed(levels[1:]):
+        np.add.at(sums, above[level], sums[level])
+    return sums
+
+
+def _number(above: Ints, levels: list[Ints]) -> tuple[Longs, Longs]:
+    """Number the rows so that what a row dominates has the numbers from its own up to its ``last``; -1: no row."""
+    members = _sum_up(above, levels, np.ones(len(above), np.int64))
     first = np.full(len(above), -1, np.int64)
-    for level in order:
+    for level in levels:
         holders = above[level]
         base = np.where(holders >= 0, first[np.maximum(holders, 0)] + 1, 0)
         sizes = members[level]
@@ -143,4 +173,4 @@ def _number(above: Ints, order: list[Ints], members: Longs) -> Longs:
         border = np.concatenate([[True], holders[1:] != holders[:-1]])
         start = np.maximum.accumulate(np.where(border, np.arange(len(level)), 0))
         first[level] = base + ahead - ahead[start]
-    return first
+    return first, first + members

@@ -31,7 +31,7 @@ from cubicweb_leakwatch.heap.room import needed_bytes, why_no_room
 
 _PR_SET_PDEATHSIG = 1
 _EVERY_SIGNAL = set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
-_NICENESS = 10
+_NICENESS = 5
 _libc = ctypes.CDLL(None)
 _one_at_a_time = threading.Lock()
 

@@ -47,6 +47,12 @@ def group_by_holder(graph: HeapGraph, found: Reach, rows: Ints, *, examined: int
     return sorted(groups, key=lambda group: (-group.count, group.text))
 
 
+def holder_groups(graph: HeapGraph, found: Reach, name: str, *, examined: int = EXAMINED) -> list[Group]:
+    """Group the objects of a type by holder. Raises LeakwatchError for a type that is not there."""
+    rows = np.nonzero(graph.of_types(find_types(graph, name)))[0].astype(np.int32)
+    return group_by_holder(graph, found, rows, examined=examined)
+
+
 def sample(rows: Ints, examined: int) -> Ints:
     """Return at most about ``examined`` of the rows, evenly spread."""
     return rows[:: max(1, -(-len(rows) // examined))]
@@ -61,21 +67,20 @@ def _words(sentence: Sentence, found: Reach, row: int, chain: list[Link]) -> str
 
 
 def holders_report(
-    path: str, name: str, *, limit: int = 20, examples: int = 3, depth: int = 40, examined: int = EXAMINED
+    path: str, name: str, *, limit: int = 20, depth: int = 40, examined: int = EXAMINED
 ) -> dict[str, Any]:
     """Return ``leak-holders``' data for the objects of one type in a dump.
 
-    ``depth`` is the most links of a chain that are shown, ``examples`` the number of whole chains a group. Raises
-    DumpUnreadable, or LeakwatchError for a type that is not there.
+    ``limit`` bounds the groups, ``depth`` the links of a chain that are shown, ``examined`` the objects whose chain is
+    looked for. Raises DumpUnreadable, or LeakwatchError for a type that is not there.
     """
     graph = read_graph(path)
     found = reach(graph)
-    rows = np.nonzero(graph.of_types(find_types(graph, name)))[0].astype(np.int32)
-    groups = group_by_holder(graph, found, rows, examined=examined)
+    groups = holder_groups(graph, found, name, examined=examined)
     total = sum(group.count for group in groups)
     return {
         "type": name,
-        "instances": len(rows),
+        "instances": int(graph.of_types(find_types(graph, name)).sum()),
         "examined": total,
         "groups": [_describe(graph, found, group, total, depth, name) for group in groups[:limit]],
     }

@@ -210,9 +210,27 @@ class _AttributeReader:
         container = self._members.container
         kind = PLAIN if container is None else MAPPING if container is dict else SEQUENCE
         read = Read(kind, [], array("I"), array("I"), array("I"), array("I"))
+        quick = container is None and not self._field_names and self._members.dictionary is not None
         for instance, everything in zip(objects, found, strict=True):
-            self._read_one(instance, everything, read)
+            if not (quick and self._read_inline(instance, everything, read)):
+                self._read_one(instance, everything, read)
         return read
+
+    def _read_inline(self, instance: Any, everything: list[Any], read: Read) -> bool:
+        """Read an instance that has nothing but attributes kept inline, the common case; False if this one has more."""
+        attributes: Any = self._members.dictionary(instance)  # type: ignore[misc]
+        count = len(everything)
+        if type(attributes) is not dict or count != len(attributes) + 1:
+            return False
+        if everything[-1] is not self._tp or everything[0] is attributes:
+            return False
+        read.referents += attributes.values()
+        read.referents.append(self._tp)
+        read.counts.append(count)
+        read.items.append(0)  # type: ignore[union-attr]
+        read.layouts.append(self._layouts.number(tuple(attributes)))  # type: ignore[union-attr]
+        read.inline_bytes.append(inline_values_bytes(attributes))  # type: ignore[union-attr]
+        return True
 
     def _read_one(self, instance: Any, everything: list[Any], read: Read) -> None:
         assert read.items is not None and read.layouts is not None and read.inline_bytes is not None

@@ -76,7 +76,7 @@ def test_the_copy_is_the_first_to_be_killed_and_the_last_to_run():
     """The kernel's killer prefers it, and it yields to the process."""
     score, nice = run_in_copy(lambda: [Path("/proc/self/oom_score_adj").read_text(), os.nice(0)]).value
     assert int(score) == 1000
-    assert nice >= 10
+    assert nice >= 5
 
 
 def test_signals_for_the_group_do_not_run_the_programs_handlers_in_the_copy():

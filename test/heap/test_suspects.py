@@ -77,7 +77,8 @@ LEAKS = {
         "__main__.KEPT[…] variable item",
     ),
     "linked list": (
-        "class Node:\n    def __init__(self, last): self.last, self.text = last, 'x' * 99 + str(id(self))\nHEAD = None\n"
+        "class Node:\n    def __init__(self, last): self.last, self.text = last, 'x' * 99 + str(id(self))\n"
+        "HEAD = None\n"
         "for n in range(900): HEAD = Node(HEAD)",
         "__main__.Node",
         "__main__.HEAD.last × ",

@@ -1,0 +1,32 @@
+"""Draw chains of references as dot text, from a dump alone."""
+
+from itertools import pairwise
+
+from cubicweb_leakwatch.heap.graph import HeapGraph
+from cubicweb_leakwatch.heap.holders import Group, root_name
+from cubicweb_leakwatch.heap.reach import Reach
+from cubicweb_leakwatch.heap.words import short_name
+
+MOST_NODES = 200
+
+
+def dot_text(graph: HeapGraph, found: Reach, groups: list[Group]) -> str:
+    """Return a digraph of each group's example chain; chains that share objects share the nodes, 200 at most."""
+    nodes: dict[int, str] = {}
+    edges: dict[tuple[int, int], str] = {}
+    for group in groups:
+        chain = group.example
+        if len(nodes) + len(chain) > MOST_NODES:
+            break
+        nodes.setdefault(chain[0].row, root_name(graph, found, chain[0].row))
+        for before, link in pairwise(chain):
+            nodes.setdefault(link.row, short_name(graph, link.row))
+            edges[before.row, link.row] = link.label
+        nodes[chain[-1].row] += f"\n{group.count} held like this"
+    lines = [f"  n{row} [label={_quoted(label)}];" for row, label in nodes.items()]
+    lines += [f"  n{source} -> n{target} [label={_quoted(label)}];" for (source, target), label in edges.items()]
+    return "\n".join(["digraph holders {", "  rankdir=LR;", '  node [shape=box, fontname="sans"];', *lines, "}", ""])
+
+
+def _quoted(label: str) -> str:
+    return '"' + label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
