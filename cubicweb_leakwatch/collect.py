@@ -35,6 +35,7 @@ UNSEEN_S = 86400.0
 """A process of another host of which nothing was recorded for so long has ended."""
 
 THIN_EVERY_S = 3600.0
+THIN_AT_ONCE_S = 5.0
 CONCLUDE_EVERY_S = 300.0
 CONCLUDE_EVERY_ROUNDS = 5
 """Conclusions are drawn after so many rounds, or seconds if that is sooner."""
@@ -56,12 +57,16 @@ class Collector:
         self.findings = Findings(self.host, self.directory)
         self._thin_at = self._conclude_at = time.monotonic()
         self._thread: threading.Thread | None = None
+        self._left_out = 0
 
     def leakwatch_collect(self) -> None:
         """Start a round, unless the last one is still at work; the name is what the scheduler's log shows."""
         if self._thread is not None and self._thread.is_alive():
-            logger.warning("the last round is still at work: this one is left out")
+            self._left_out += 1
             return
+        if self._left_out:
+            logger.warning("the last round took so long that %s were left out", self._left_out)
+            self._left_out = 0
         self._thread = threading.Thread(target=self.round, name="leakwatch-collect", daemon=True)
         self._thread.start()
 
@@ -131,13 +136,14 @@ class Collector:
         records.record_ends(cnx, self.host, measurement.present)
 
     def _thin_sometimes(self) -> None:
+        """Thin once an hour; what takes longer than a few seconds goes on in the next rounds."""
         keep, now = self.settings.keep, time.monotonic()
         if keep is None or now < self._thin_at:
             return
-        self._thin_at = now + THIN_EVERY_S
         unseen_since = time.time() - UNSEEN_S
         self._write(lambda cnx: records.record_ends_elsewhere(cnx, self.host, unseen_since))
-        keeping.thin_all(self._write, keep, time.time())
+        if keeping.thin_all(self._write, keep, time.time(), time_s=THIN_AT_ONCE_S).finished:
+            self._thin_at = now + THIN_EVERY_S
 
     def _write(self, act: Callable[[Any], Any]) -> Any:
         """Run ``act`` with a connection of its own and commit."""

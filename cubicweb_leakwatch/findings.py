@@ -26,7 +26,7 @@ ROUNDS_TO_OPEN = 2
 ROUNDS_TO_CLOSE = 3
 """Conclusions in a row before a finding opens or closes: one doubtful hour neither alarms nor reassures."""
 
-AT_ONCE = 200
+COLUMNS = ("t", *NUMBERS, "types", "views")
 PLAIN = ("kind", "leak", "bytes_per_request", "confidence", "holder", "ceiling", "seconds_to_limit", "advice")
 RATES = ("rate_bytes_per_h", "rate_low", "rate_high")
 AS_JSON = ("culprits", "views", "evidence")
@@ -137,38 +137,29 @@ def fields(finding: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spread_samples(cnx: Any, host: str, now: float) -> list[dict[str, Any]]:
-    """Return samples of the last day of each slot of ``host`` that still has a process, evenly spread, oldest first."""
-    rows = cnx.execute(
-        "Any S, N ORDERBY T WHERE S snapshot_of P, P host %(h)s, P name N, S t T, S t >= %(since)s,"
-        " EXISTS(Q is LeakwatchProcess, Q name N, Q host %(h)s, Q ended_at NULL)",
-        {"h": host, "since": now - LOOK_BACK_S},
-    ).rows
-    by_name: dict[str, list[int]] = {}
-    for eid, name in rows:
-        by_name.setdefault(name, []).append(eid)
-    chosen = [eid for eids in by_name.values() for eid in every_nth(eids, POINTS)]
-    samples: list[dict[str, Any]] = []
-    for start in range(0, len(chosen), AT_ONCE):
-        samples.extend(_samples(cnx, chosen[start : start + AT_ONCE]))
-    return sorted(samples, key=lambda sample: sample["t"])
+    """Return samples of the last day of each slot of ``host`` that still has a process, evenly spread, oldest first.
+
+    In SQL: which rows to take is a matter of counting them, and reading them one by one would take seconds.
+    """
+    columns = ", ".join(f"s.cw_{name}" for name in COLUMNS)
+    cursor = cnx.system_sql(
+        f"SELECT p.cw_name, p.cw_pid, {columns} FROM cw_memorysnapshot s"
+        " JOIN cw_leakwatchprocess p ON p.cw_eid = s.cw_snapshot_of JOIN ("
+        "  SELECT r.cw_eid AS eid, ROW_NUMBER() OVER (PARTITION BY q.cw_name ORDER BY r.cw_t DESC) AS place,"
+        "  COUNT(*) OVER (PARTITION BY q.cw_name) AS number"
+        "  FROM cw_memorysnapshot r JOIN cw_leakwatchprocess q ON q.cw_eid = r.cw_snapshot_of"
+        "  WHERE q.cw_host = %(host)s AND r.cw_t >= %(since)s AND q.cw_name IN"
+        "   (SELECT cw_name FROM cw_leakwatchprocess WHERE cw_host = %(host)s AND cw_ended_at IS NULL)"
+        " ) ranked ON ranked.eid = s.cw_eid"
+        # whole numbers: (a / b) * b is a where b divides a; MOD is not in every SQLite
+        " WHERE (ranked.place - 1) / ((ranked.number + %(most)s) / %(points)s)"
+        " * ((ranked.number + %(most)s) / %(points)s) = ranked.place - 1 ORDER BY s.cw_t",
+        {"host": host, "since": now - LOOK_BACK_S, "points": POINTS, "most": POINTS - 1},
+    )
+    return [_sample(dict(zip(("process", "pid", *COLUMNS), row, strict=True))) for row in cursor.fetchall()]
 
 
-def every_nth(items: Sequence[int], count: int) -> list[int]:
-    """Return about ``count`` of ``items``, evenly spread, the last among them."""
-    step = -(-len(items) // count) or 1
-    return list(items[::-1][::step][::-1])
-
-
-def _samples(cnx: Any, eids: Sequence[int]) -> list[dict[str, Any]]:
-    names = ("t", *NUMBERS, "types", "views")
-    wanted = ", ".join(f"S {name} C{index}" for index, name in enumerate(names))
-    columns = ", ".join(f"C{index}" for index in range(len(names)))
-    found = ", ".join(map(str, eids))
-    rows = cnx.execute(
-        f"Any N, I, {columns} WHERE S eid IN ({found}), S snapshot_of P, P name N, P pid I, {wanted}", build_descr=False
-    ).rows
-    samples = [dict(zip(("process", "pid", *names), row, strict=True)) for row in rows]
-    for sample in samples:
-        for name in ("types", "views"):
-            sample[name] = json.loads(sample[name]) if sample[name] else None
-    return [{name: value for name, value in sample.items() if value is not None} for sample in samples]
+def _sample(row: dict[str, Any]) -> dict[str, Any]:
+    for name in ("types", "views"):
+        row[name] = json.loads(row[name]) if row[name] else None
+    return {name: value for name, value in row.items() if value is not None}

@@ -2,84 +2,105 @@
 
 Type counts are three quarters of a snapshot. Past a day, when conclusions no longer rest on them, one an hour keeps its
 own: a year of eight processes then takes about half of the 200 MiB that it may.
-Small transactions, a few snapshots each: a site on SQLite goes on writing between them.
+
+Small transactions, an hour or a day of one process each: a site on SQLite goes on writing between them. No query names
+an entity in its text: CubicWeb keeps three thousand queries, and ours would fill that cache with tens of megabytes.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from cubicweb_leakwatch.records import NUMBERS, utc
-from cubicweb_leakwatch.watch.thinning import HOUR_S, Keep, Spread, spread, thin
+from cubicweb_leakwatch.records import NUMBERS, forget, utc
+from cubicweb_leakwatch.watch.thinning import Keep, Merge, Spread, spread, thin
 
-Write = Callable[[Callable[[Any], Any]], Any]
+Act = Callable[[Any], Any]
+Write = Callable[[Act], Any]
 """Runs a function with a connection, commits, and returns the function's result."""
 
-DELETE_AT_ONCE = 100
+DELETE_AT_ONCE_S = 6 * 3600.0
 TYPES_S = 86400.0
 COLUMNS = ("eid", "t", "merged", "spread", *NUMBERS)
 
 
-def thin_all(write: Write, keep: Keep, now: float) -> int:
-    """Thin the snapshots of every process as ``keep`` says at ``now`` (Unix seconds); return how many rows went."""
-    processes = write(lambda cnx: [eid for (eid,) in cnx.execute("Any P WHERE P is LeakwatchProcess")])
-    gone = sum(_thin_process(write, process, keep, now) for process in processes)
-    write(lambda cnx: _drop_empty(cnx, now - keep.daily_s))
-    return gone
+class Thinned(NamedTuple):
+    """How many snapshots went, and whether all that was due is done."""
+
+    gone: int
+    finished: bool
 
 
-def _thin_process(write: Write, process: int, keep: Keep, now: float) -> int:
-    times = write(lambda cnx: _times(cnx, process, now - keep.fine_s))
-    plan = thin([t for _eid, t in times], now, keep)
+def thin_all(write: Write, keep: Keep, now: float, *, time_s: float = math.inf) -> Thinned:
+    """Thin the snapshots of every process as ``keep`` says at ``now`` (Unix seconds), for about ``time_s`` seconds."""
+    deadline = time.monotonic() + time_s
+    gone = 0
+    for process in write(lambda cnx: [eid for (eid,) in cnx.execute("Any P WHERE P is LeakwatchProcess")]):
+        for step in _steps(write, process, keep, now):
+            gone += write(step)
+            if time.monotonic() >= deadline:
+                return Thinned(gone, finished=False)
+    write(partial(_drop_old, before=now - keep.daily_s))
+    return Thinned(gone, finished=True)
+
+
+def _steps(write: Write, process: int, keep: Keep, now: float) -> Iterator[Act]:
+    """Return what is to be done about one process, as transactions that each return how many snapshots went."""
+    times = write(partial(_times, process=process, until=now - keep.fine_s))
+    plan = thin(times, now, keep)
     for merge in plan.merges:
-        write(partial(_merge, eids=[times[index][0] for index in merge.indexes]))
-    write(partial(_drop_types, process=process, until=now - TYPES_S))
-    doomed = [times[index][0] for index in plan.delete]
-    for start in range(0, len(doomed), DELETE_AT_ONCE):
-        write(partial(delete_snapshots, eids=doomed[start : start + DELETE_AT_ONCE]))
-    return len(doomed) + sum(len(merge.indexes) - 1 for merge in plan.merges)
+        yield partial(_merge, process=process, merge=merge)
+    doomed = [times[index] for index in plan.delete]
+    if doomed:
+        start = min(doomed)
+        while start <= max(doomed):
+            end = min(start + DELETE_AT_ONCE_S, math.nextafter(max(doomed), math.inf))
+            yield partial(_delete, process=process, after=math.nextafter(start, 0.0), before=end)
+            start += DELETE_AT_ONCE_S
+    yield partial(_drop_types, process=process, until=now - TYPES_S)
 
 
-def _drop_types(cnx: Any, *, process: int, until: float) -> None:
-    """Keep the type counts of the first snapshot of each hour alone."""
+def _times(cnx: Any, *, process: int, until: float) -> list[float]:
+    """Return the times of the snapshots old enough to be thinned; notes were written to be kept."""
     rows = cnx.execute(
-        "Any S, T ORDERBY T WHERE S snapshot_of P, P eid %(p)s, S t T, S t < %(until)s, S note NULL, NOT S types NULL",
-        {"p": process, "until": until},
-    ).rows
-    hours: set[int] = set()
-    for eid, t in rows:
-        if int(t // HOUR_S) in hours:
-            cnx.execute("SET S types %(none)s WHERE S eid %(s)s", {"none": None, "s": eid})
-        hours.add(int(t // HOUR_S))
-
-
-def _times(cnx: Any, process: int, until: float) -> list[tuple[int, float]]:
-    """Return eid and time of the snapshots old enough to be thinned; notes were written to be kept."""
-    rows = cnx.execute(
-        "Any S, T ORDERBY T WHERE S snapshot_of P, P eid %(p)s, S t T, S t < %(until)s, S note NULL",
+        "Any T ORDERBY T WHERE S snapshot_of P, P eid %(p)s, S t T, S t < %(until)s, S note NULL",
         {"p": process, "until": until},
     )
-    return [(eid, t) for eid, t in rows.rows]
+    return [t for (t,) in rows.rows]
 
 
-def _merge(cnx: Any, eids: Sequence[int]) -> None:
-    """Make the first of these snapshots stand for all, and delete the others."""
+def _merge(cnx: Any, *, process: int, merge: Merge) -> int:
+    """Make the first snapshot of an hour or day stand for all of it, and delete the others."""
+    snapshots = _snapshots(cnx, process, merge)
+    if len(snapshots) < 2:
+        return 0  # another collector was here first
+    first = cnx.entity_from_eid(snapshots[0]["eid"])
+    first.cw_set(**_merged(snapshots))
+    forget(cnx.repo, [first.eid])
+    return _delete(cnx, process=process, after=snapshots[0]["t"], before=merge.start + merge.length_s)
+
+
+def _snapshots(cnx: Any, process: int, merge: Merge) -> list[dict[str, Any]]:
     columns = ", ".join(f"C{index}" for index in range(1, len(COLUMNS)))
     wanted = ", ".join(f"S {name} C{index}" for index, name in enumerate(COLUMNS) if index)
-    rows = cnx.execute(f"Any S, {columns} ORDERBY C1 WHERE S eid IN ({', '.join(map(str, eids))}), {wanted}").rows
-    snapshots = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-    if len(snapshots) < 2:
-        return  # another collector was here first
+    rows = cnx.execute(
+        f"Any S, {columns} ORDERBY C1 WHERE S snapshot_of P, P eid %(p)s, S t >= %(start)s, S t < %(end)s,"
+        f" S note NULL, {wanted}",
+        {"p": process, "start": merge.start, "end": merge.start + merge.length_s},
+    ).rows
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+
+
+def _merged(snapshots: Sequence[dict[str, Any]]) -> dict[str, Any]:
     spreads = {name: spread(_spread_of(snapshot, name) for snapshot in snapshots) for name in NUMBERS}
     known = {name: found for name, found in spreads.items() if found is not None}
-    first = cnx.entity_from_eid(snapshots[0]["eid"])
-    first.cw_set(
-        merged=sum(snapshot["merged"] or 1 for snapshot in snapshots),
-        spread=json.dumps({name: [round(found.low), round(found.high)] for name, found in known.items()}),
+    return {
+        "merged": sum(snapshot["merged"] or 1 for snapshot in snapshots),
+        "spread": json.dumps({name: [round(found.low), round(found.high)] for name, found in known.items()}),
         **{name: round(found.mean) for name, found in known.items()},
-    )
-    delete_snapshots(cnx, [snapshot["eid"] for snapshot in snapshots[1:]])
+    }
 
 
 def _spread_of(snapshot: dict[str, Any], name: str) -> Spread | None:
@@ -90,15 +111,32 @@ def _spread_of(snapshot: dict[str, Any], name: str) -> Spread | None:
     return Spread(value, low, high, snapshot["merged"] or 1)
 
 
-def delete_snapshots(cnx: Any, eids: Iterable[int]) -> None:
-    """Delete these snapshots, in one statement."""
-    found = ", ".join(map(str, eids))
-    if found:
-        cnx.execute(f"DELETE MemorySnapshot S WHERE S eid IN ({found})")
+def _delete(cnx: Any, *, process: int, after: float, before: float) -> int:
+    """Delete the snapshots of a process taken after one moment and before another, but for those with a note."""
+    deleted = cnx.execute(
+        "DELETE MemorySnapshot S WHERE S snapshot_of P, P eid %(p)s, S t > %(after)s, S t < %(before)s, S note NULL",
+        {"p": process, "after": after, "before": before},
+    )
+    return len(deleted)
 
 
-def _drop_empty(cnx: Any, before: float) -> None:
-    """Delete processes that ended before ``before`` and of which no snapshot is left, with their restarts."""
+def _drop_types(cnx: Any, *, process: int, until: float) -> int:
+    """Keep the type counts of the first snapshot of each hour alone.
+
+    In SQL: it concerns no rule of CubicWeb's, and through RQL each row would take a millisecond and stay in its caches.
+    """
+    cnx.system_sql(
+        "UPDATE cw_memorysnapshot SET cw_types = NULL WHERE cw_snapshot_of = %(p)s AND cw_t < %(until)s"
+        " AND cw_note IS NULL AND cw_types IS NOT NULL AND cw_eid NOT IN (SELECT MIN(cw_eid) FROM cw_memorysnapshot"
+        " WHERE cw_snapshot_of = %(p)s AND cw_t < %(until)s AND cw_types IS NOT NULL"
+        " GROUP BY CAST(cw_t * 1000 AS BIGINT) / 3600000)",
+        {"p": process, "until": until},
+    )
+    return 0
+
+
+def _drop_old(cnx: Any, *, before: float) -> None:
+    """Delete what is older than all levels: restarts, closed findings, processes of which no snapshot is left."""
     old = {"t": utc(before)}
     cnx.execute("DELETE WorkerRestart X WHERE X requested_at < %(t)s", old)
     cnx.execute("DELETE LeakFinding X WHERE X closed_at < %(t)s", old)

@@ -16,7 +16,7 @@ from cubicweb.devtools.testlib import CubicWebTC
 
 from cubicweb_leakwatch import conclusions, history, reports
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.findings import POINTS, Findings, every_nth, spread_samples
+from cubicweb_leakwatch.findings import POINTS, Findings, spread_samples
 from cubicweb_leakwatch.judge import judged
 from cubicweb_leakwatch.records import record_measured
 from cubicweb_leakwatch.watch.finding import Culprit, Finding
@@ -194,13 +194,6 @@ def test_findings_that_are_damaged_or_old_are_none(tmp_path, text):
     """Half a file, another's file, or one of last year gives no finding and no error."""
     (tmp_path / "findings.json").write_text(text)
     assert conclusions.read_findings(tmp_path) == []
-
-
-def test_every_nth_keeps_the_last():
-    """The newest sample is always among them."""
-    assert every_nth(list(range(10)), 4) == [0, 3, 6, 9]
-    assert every_nth([1, 2], 4) == [1, 2]
-    assert every_nth([], 4) == []
 
 
 def test_findings_are_for_the_owner_alone(tmp_path):

@@ -6,7 +6,7 @@ from cubicweb.devtools.apptest_config import PostgresApptestConfiguration
 from cubicweb.devtools.testlib import CubicWebTC
 
 from cubicweb_leakwatch import history, keeping
-from cubicweb_leakwatch.records import record_ends, record_measured
+from cubicweb_leakwatch.records import forget, record_ends, record_measured
 from cubicweb_leakwatch.watch.thinning import DAY_S, HOUR_S, parse_keep
 
 KEEP = parse_keep("fine=1d,hourly=10d,daily=30d")
@@ -17,10 +17,11 @@ class ThinningTC(CubicWebTC):
     def record(self, *samples, note=None, **of):
         """Record these samples of one process."""
         with self.repo.internal_cnx() as cnx:
-            record_measured(cnx, measured(*samples, **of), note)
+            created = record_measured(cnx, measured(*samples, **of), note)
             cnx.commit()
+        forget(self.repo, created)
 
-    def thin(self, now):
+    def thin(self, now, **limits):
         """Thin as the task does."""
 
         def write(act):
@@ -29,7 +30,7 @@ class ThinningTC(CubicWebTC):
                 cnx.commit()
             return result
 
-        return keeping.thin_all(write, KEEP, now)
+        return keeping.thin_all(write, KEEP, now, **limits).gone
 
     def recorded(self, read=history.read_samples):
         """Return what is recorded."""
@@ -71,6 +72,23 @@ class ThinningTC(CubicWebTC):
         self.record(sample(NOON + 700), sample(NOON + 760), pid=4712, started_at=NOON + 650)
         self.thin(NOON + 2 * DAY_S)
         assert [row["pid"] for row in self.recorded()] == [4711, 4712]
+
+    def test_a_long_work_is_done_in_pieces(self):
+        """Thinning stops when its time is over, and goes on the next time where it stopped."""
+        for hour in range(3):
+            self.record(*(sample(NOON + hour * HOUR_S + 60 * i) for i in range(4)))
+        assert [self.thin(NOON + 2 * DAY_S, time_s=0) for _piece in range(4)] == [3, 3, 3, 0]
+
+    def test_thinning_fills_no_cache(self):
+        """Neither the repository's cache of queries nor its map of entities grows with what is thinned."""
+        for hour in range(6):
+            self.record(*(sample(NOON + hour * HOUR_S + 60 * i, types={"a": 1}) for i in range(4)))
+        self.thin(NOON + 2 * DAY_S - 4 * HOUR_S)
+        queries = len(self.repo.querier.rql_cache)
+        self.thin(NOON + 2 * DAY_S)
+        assert len(self.recorded()) == 6
+        assert len(self.repo.querier.rql_cache) - queries <= 1
+        assert "MemorySnapshot" not in self.repo._type_cache.values()
 
     def test_what_carries_a_note_stays(self):
         """A snapshot that someone asked for, and wrote a note beside, is never merged."""
