@@ -4,6 +4,8 @@ import json
 import os
 import shlex
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,8 @@ from typing import Any
 import pytest
 from face_data import HOSTILE, cycle, process, report, status
 
-from cubicweb_leakwatch import live
-from cubicweb_leakwatch.ccplugin import COMMANDS
+from cubicweb_leakwatch import commands, live
+from cubicweb_leakwatch.commands import COMMANDS, Deferred
 from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.leak_gc import LeakGc
 from cubicweb_leakwatch.commands.leak_status import CRITICAL, OK, UNKNOWN, WARNING, LeakStatus, judge
@@ -37,9 +39,10 @@ def run(command: type[Command], *words: str) -> int:
     return command(None).main_run(list(words))
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_help_tells_purpose_options_and_examples(command: type[Command], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("deferred", COMMANDS, ids=lambda deferred: deferred.name)
+def test_help_tells_purpose_options_and_examples(deferred: Deferred, capsys: pytest.CaptureFixture[str]) -> None:
     """A one-line purpose, every option with its default, two examples that can be typed."""
+    command = deferred.load()
     with pytest.raises(SystemExit) as ended:
         run(command, "--help")
     told = capsys.readouterr().out
@@ -51,11 +54,25 @@ def test_help_tells_purpose_options_and_examples(command: type[Command], capsys:
     assert all(line.startswith(f"cubicweb-ctl {command.name}") and line in told for line, _meaning in command.examples)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_the_examples_of_the_help_can_be_typed(command: type[Command]) -> None:
+@pytest.mark.parametrize("deferred", COMMANDS, ids=lambda deferred: deferred.name)
+def test_the_examples_of_the_help_can_be_typed(deferred: Deferred) -> None:
     """Each example parses: a manual with wrong examples is worse than none."""
+    command = deferred.load()
     for line, _meaning in command.examples:
         command(None)._parse(shlex.split(line)[2:])
+
+
+def test_every_module_of_a_command_is_registered() -> None:
+    """And nothing else: what is not built is not offered."""
+    built = {path.stem.replace("_", "-") for path in Path(commands.__file__).parent.glob("leak_*.py")}
+    assert {deferred.name for deferred in COMMANDS} == built
+    assert all(deferred.load().name == deferred.name for deferred in COMMANDS)
+
+
+def test_cubicweb_ctl_is_not_slowed_down() -> None:
+    """Registering the commands imports none of them."""
+    code = "import sys, cubicweb_leakwatch.commands; print([m for m in sys.modules if '.commands.' in m])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_an_unknown_instance_is_one_line(instances: Path, capsys: pytest.CaptureFixture[str]) -> None:
