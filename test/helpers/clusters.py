@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PORT = "5432"
+ENCODING = {"db-encoding": "utf8"}
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def postgresql(needs_program: Callable[[str, str], str]) -> Iterator[dict[str, s
         run(initdb, "--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C", data)
         run(pg_ctl, "-D", data, "-l", log, "-w", "-o", f"-k {folder} -p {PORT} -h '' -F", "start")
         try:
-            yield {"db-driver": "postgres", "db-host": str(folder), "db-port": PORT, "db-user": "postgres"}
+            yield {"db-driver": "postgres", "db-host": str(folder), "db-port": PORT, "db-user": "postgres", **ENCODING}
         finally:
             run(pg_ctl, "-D", data, "-m", "immediate", "stop")
     finally:
