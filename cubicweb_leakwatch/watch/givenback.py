@@ -39,8 +39,11 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
     last = falls[-1][2]
     rise = float(np.max(smooth[last:]) - smooth[last])
     end = len(y)
-    if rise < _HIGHER * deepest and end - last < _LONGER * longest:
-        end = last + 1
+    if rise < _HIGHER * deepest:
+        if end - last < _LONGER * longest:
+            end = last + 1
+        # what came last has had no time to be given back
+        proven[end - min(longest, end // 4) : end] = False
     floor = calm
     floor[:end] = least_ahead(smooth[:end], longest)
     proven[end:] = False

@@ -139,14 +139,15 @@ def _calm(meters: Meters) -> Verdict:
     rss = meters.by_name["rss"]
     in_use = [meters.by_name[name] for name in IN_USE if name in meters.by_name]
     used = [meter for meter in in_use if _has_ended(meter)]
-    if used:
-        return _ended(meters, max(used, key=lambda meter: meter.trend.growth / meter.level))
+    ended = _ended(meters, max(used, key=lambda meter: meter.trend.growth / meter.level)) if used else None
+    if ended and ended.kind != "steady":
+        return ended
     if in_use and _stayed(meters) and not any(meter.trend.jumped >= _ENDED_SHARE * meter.level for meter in in_use):
         return Verdict(
             "fragmentation", SURE, "rss", "RSS went up and stayed, while nothing in use did: it is free memory"
         )
-    if _has_ended(rss):
-        return _ended(meters, rss)
+    if ended or _has_ended(rss):
+        return ended or _ended(meters, rss)
     doubt = rss.trend.growing if rss.material else 0.0
     return Verdict("steady", max(0.5, 1.0 - doubt), "rss", "no growth that goes on")
 

@@ -27,6 +27,8 @@ IN_USE = ("gc_objects", "python_blocks", "malloc_used")
 # Growth matters when it is this share of the level, or so many times what the meter goes up and down anyway.
 _LARGE_SHARE = 0.03
 _SWINGS = 3.0
+# and when it is larger than what came and went before growth began.
+_WANDERINGS = 1.3
 SURE = 0.9
 # PYTHONMALLOC=malloc leaves next to no blocks to count.
 _LEAST_BLOCKS = 1000
@@ -57,6 +59,8 @@ class Meter:
     @property
     def material(self) -> bool:
         """Whether it grew enough to matter, if it grew."""
+        if self.trend.growth < _WANDERINGS * self.trend.wandered:
+            return False
         swing = max(self.swing, self.trend.noise)
         return self.trend.growth >= (swing if self.large else _SWINGS * swing)
 

@@ -42,7 +42,8 @@ class Trend:
 
     ``growing`` is the probability that growth goes on, ``weights`` those of all families. Of the best shape: ``since``
     and ``until`` (unix seconds) bound its growth, ``end_share`` is where in the history it was over, ``growth`` how
-    much it grew from ``since`` on, ``jumped`` how much in sudden steps beside that, ``left`` the share of a saturating
+    much it grew from ``since`` on, ``jumped`` how much in sudden steps beside that,
+    ``wandered`` how far it went from the shape and back before, for as long, ``left`` the share of a saturating
     growth still to come, ``ceiling`` where it ends. ``noise`` is the deviation of single points from it, ``fitted`` its
     value at the points, ``z`` the rate in deviations.
     """
@@ -58,6 +59,7 @@ class Trend:
     end_share: float = 0.0
     growth: float = 0.0
     jumped: float = 0.0
+    wandered: float = 0.0
     left: float = 0.0
     ceiling: float | None = None
     noise: float = 0.0
@@ -167,6 +169,7 @@ class Trends:
             per_request = float(fit.slope[best]) / self.top_requests
         return Trend(
             0.0, {}, since=since, until=until, end_share=model.end, growth=growth, jumped=jumped,
+            wandered=self._wandered(y[known] - moved, known, since),
             left=model.left,
             ceiling=float(moved[-1]) + growth * model.left if model.family == "ending" else None,
             noise=float(fit.spread[best]), per_request=per_request, fitted=np.interp(self.t, self.t[known], moved),
@@ -181,6 +184,19 @@ class Trends:
         if len(np.unique(self.life)) > 1 or tail.sum() < _TWO_HALVES:
             return False
         return all(_flattens(axis[tail], y[tail]) for axis in self.shapes.axes)
+
+    def _wandered(self, left: Array, known: Flags, since: float) -> float:
+        """Return the range of what the shape leaves over before growth began, over times half as long as the growth.
+
+        A rise no larger than those that came and went before proves nothing.
+        """
+        before = self.t[known] < since
+        samples = float(self.counts[known][~before].sum())
+        if before.sum() < 2 * TAIL_POINTS:
+            return 0.0
+        size = int(samples / 2 / float(np.median(self.counts[known][before])))
+        calm = running_median(left[before], min(max(1, size), int(before.sum()) // 4) | 1)
+        return float(np.ptp(calm))
 
     def _growth(self, fit: Fit, best: int) -> float:
         """Return how much the best model grew in the longest life, but for jumps: from its bend on, or to its end."""
