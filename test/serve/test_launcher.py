@@ -97,7 +97,7 @@ def test_a_memory_limit_below_a_fresh_worker_is_refused(launch):
 @pytest.mark.parametrize("how", ["fails", "hangs"])
 def test_a_broken_successor_leaves_the_old_one_serving(launch, wait, how):
     """The successor exits or hangs; the old generation answers all the while, and a flag is up."""
-    timing = Timing(ready_timeout_s=1.5, drain_timeout_s=5.0, retry_first_s=0.3)
+    timing = Timing(ready_timeout_s=8.0, drain_timeout_s=5.0, retry_first_s=0.3)
     launched = launch(timing=timing).until_serving()
     launched.broken.write_text(how)
     launched.ask("restart", process="web-1", reason="test", by="me")
