@@ -79,6 +79,8 @@ class Launcher:
     def _listeners(self, kept: dict[str, Any]) -> tuple[bool, list[socket.socket]]:
         """Return whether the sockets belong to a service manager, and the sockets."""
         if kept:
+            # Handed down long ago, to the launcher before us: not to be told to the children as theirs.
+            self.environment.pop("LISTEN_FDS", None)
             return bool(kept["adopted"]), inherited(kept["listener_fds"])
         adopted = adopt_listeners(self.environment)
         if adopted:

@@ -41,9 +41,13 @@ def open_listeners(bind: tuple[str, ...], *, socket_mode: int = 0o660, patience_
 
 
 def inherited(fds: list[int]) -> list[socket.socket]:
-    """Take sockets over by their descriptors, which our children shall not inherit at random."""
+    """Take sockets over by their descriptors, which our children shall not inherit at random.
+
+    They must not block: workers that share one race for each connection, and all but one find nothing.
+    """
     for fd in fds:
         os.set_inheritable(fd, False)
+        os.set_blocking(fd, False)
     return [socket.socket(fileno=fd) for fd in fds]
 
 
