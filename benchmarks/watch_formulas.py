@@ -58,7 +58,9 @@ def make_formula_trace(seed: int) -> Trace:
     rss = base + grown + around + rng.normal(0, noise, n)
     meters = _meters(rng, kind, how, grown, around, base, noise)
     meters["rss"] = rss
-    served = np.cumsum(rng.poisson(rng.uniform(0.5, 5) * dt * (1 + 0.6 * around / max(np.ptp(around), 1)), n))
+    served = np.cumsum(
+        rng.poisson(rng.uniform(0.5, 5) * dt * (1 + 0.6 * (how != "high-water") * around / max(np.ptp(around), 1)), n)
+    )
     if rng.random() < 0.6:
         meters["requests"] = served - served[[int(np.flatnonzero(lives == life)[0]) for life in lives]]
     culprit = "app.models.Leaked" if kind in ("python-objects", "uncollectable") and rng.random() < 0.7 else None

@@ -121,5 +121,6 @@ def _growth(
         x, y, c = (np.where(members, values - np.median(values[members]), values) for values in (x, y, c))
     if np.std(y) == 0 or np.std(c) == 0:
         return 0.0, 0.0
-    slope = sen_slope(x, y)
-    return slope, max(0.0, float(np.corrcoef(y, c)[0, 1]))
+    # the clock stands in where the curve is a poor one: what grows with time at all still grows with the memory
+    fit = max(float(np.corrcoef(y, other)[0, 1]) for other in (c, x))
+    return sen_slope(x, y), max(0.0, fit)

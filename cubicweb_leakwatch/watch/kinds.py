@@ -25,6 +25,7 @@ _LEAST_COUNT = 8
 _LEAST_SHARE = 0.01
 # Growth that was over within this share of the history is a start, not a plateau.
 _START_SHARE = 0.15
+_STARTS_SHARE = 0.25  # of several lives, each of which started
 # A saturating growth of which more than this share is still to come has no end in sight yet.
 _END_IN_SIGHT = 0.15
 # Growth that ended matters from this share of the level on.
@@ -164,13 +165,17 @@ def _ended(meters: Meters, meter: Meter) -> Verdict:
     sure = 1.0 - trend.growing
     if trend.family == "slowing" or trend.left > _END_IN_SIGHT:
         return Verdict("warming-up", sure, meter.name, "growth slows down, its end is not in sight yet")
-    if trend.end_share * meters.longest_life_share <= _START_SHARE:
+    if trend.end_share * meters.longest_life_share <= _start_share(meters):
         return Verdict("steady", sure, meter.name, "memory grew at the start and has stayed since")
     return Verdict("plateau", sure, meter.name, "growth that came to an end")
+
+
+def _start_share(meters: Meters) -> float:
+    return _STARTS_SHARE if meters.longest_life_share < 1 else _START_SHARE
 
 
 def _stayed(meters: Meters) -> bool:
     """Whether RSS rose by an amount that matters: at once, or gradually after the start of the history."""
     trend, level = meters.by_name["rss"].trend, meters.by_name["rss"].level
-    gradual = _has_ended(meters.by_name["rss"]) and trend.end_share * meters.longest_life_share > _START_SHARE
+    gradual = _has_ended(meters.by_name["rss"]) and trend.end_share * meters.longest_life_share > _start_share(meters)
     return gradual or trend.jumped >= _ENDED_SHARE * level

@@ -12,16 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-# Memory of the noise as a share of the history, and the share of its variance that has a memory.
-_GRID = ((0.0, 0.0), *((memory, share) for memory in (0.01, 0.04, 0.15, 0.6) for share in (0.5, 0.95)))
+# Memory of the noise as a share of the history, and how likely it is to be so long before anything is seen: noise that
+# wanders for half the history could explain everything.
+_MEMORIES = ((0.01, 1.0), (0.04, 1.0), (0.15, 0.4), (0.6, 0.1))
+# The share of its variance that has a memory.
+_SHARES = (0.5, 0.95)
+_GRID = ((0.0, 0.0, 1.0), *((memory, share, prior) for memory, prior in _MEMORIES for share in _SHARES))
 
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """One assumption about the noise: ``whitener`` is the inverse of its correlation matrix's Cholesky root."""
+    """One assumption about the noise: ``whitener`` is the inverse of its correlation matrix's Cholesky root.
+
+    ``log_scale`` is what the likelihood loses by the size of that root, less the logarithm of the assumption's prior.
+    """
 
     whitener: Array
-    log_det_root: float
+    log_scale: float
 
     def whiten(self, columns: Array) -> Array:
         """Return columns (points × any) in which the noise is independent, of equal size."""
@@ -35,10 +42,12 @@ def noises(t: Array, life: NDArray[np.int64], counts: Array) -> list[Noise]:
     same = (life[:, None] == life[None, :]).astype(float)
     # a point made of many samples is less noisy, but not beyond what the noise's memory allows
     own = np.diag(1.0 / np.minimum(counts, 25.0))
-    return [_noise(same * np.exp(-apart / memory) if memory else None, share, own) for memory, share in _GRID]
+    return [
+        _noise(same * np.exp(-apart / memory) if memory else None, share, own, prior) for memory, share, prior in _GRID
+    ]
 
 
-def _noise(together: Array | None, share: float, own: Array) -> Noise:
+def _noise(together: Array | None, share: float, own: Array, prior: float) -> Noise:
     matrix = own if together is None else share * together + (1.0 - share) * own
     root = np.asarray(np.linalg.cholesky(matrix + 1e-9 * np.eye(len(matrix))), float)
-    return Noise(np.asarray(np.linalg.inv(root), float), float(np.sum(np.log(np.diag(root)))))
+    return Noise(np.asarray(np.linalg.inv(root), float), float(np.sum(np.log(np.diag(root))) - np.log(prior)))

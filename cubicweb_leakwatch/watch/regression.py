@@ -53,7 +53,7 @@ def fit_all(
     left = np.maximum(unexplained, 0.0) + freedom * resolution**2
     two = shapes.second >= 0
     order = (shapes.first >= 0).astype(float) + two
-    volume = noise.log_det_root + float(np.sum(np.log(np.abs(np.diag(upper)))))
+    volume = noise.log_scale + float(np.sum(np.log(np.abs(np.diag(upper)))))
     log_likelihood = -volume - 0.5 * freedom * np.log(left) - 0.5 * order * np.log(freedom)
     spread = np.sqrt(left / np.maximum(freedom - order, 1))
     slope_sd = spread * np.sqrt(np.where(two, inverses[1], inverses[0]))

@@ -44,7 +44,7 @@ def views_of(meters: Meters, trend: Trend) -> tuple[ViewShare, ...]:
     columns = np.column_stack([meters.history.mean(column) for column in served.T] + [meters.trends.t])[rows]
     life, t = meters.trends.life[rows], meters.trends.t[rows]
     best = max(
-        (_regressed(noise.whiten, life, meter.points[rows], columns, noise.log_det_root))
+        (_regressed(noise.whiten, life, meter.points[rows], columns, noise.log_scale))
         for noise in noises(t, life, meters.trends.counts[rows])
     )
     return _shares(names, columns, np.array(best[1]), np.array(best[2]), bytes_each)
