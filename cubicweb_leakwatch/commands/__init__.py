@@ -47,6 +47,7 @@ COMMANDS = tuple(
         "diagnose",
         "collect",
         "purge",
+        "doctor",
     )
 )
 """Every command, the most needed first."""

@@ -1,0 +1,121 @@
+"""What ``leak-doctor`` knows of an instance, and what it thinks of it: each check is a function of plain facts."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cubicweb_leakwatch.watch.units import format_bytes
+
+Process = dict[str, Any]
+RECORDED_AFTER_S = 900.0
+"""A scheduler that has run for so long has drawn conclusions, if it records at all."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found out; ``None`` for what could not be. Memory in bytes."""
+
+    name: str
+    processes: tuple[Process, ...] = ()
+    silent: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
+    launcher: dict[str, Any] | None = None
+    findings: int = 0
+    directory_mode: int | None = None
+    directory_is_ours: bool = True
+    bad_option: str | None = None
+    interval_s: float | None = None
+    memory_total: int | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something to look after: its number stays the same for ever."""
+
+    code: str
+    message: str
+    hint: str
+
+
+Check = Callable[[Facts], Iterator[Problem]]
+
+
+def problems(facts: Facts) -> list[Problem]:
+    """Return what is wrong, by number."""
+    return sorted((found for check in CHECKS for found in check(facts)), key=lambda problem: problem.code)
+
+
+def nobody(facts: Facts) -> Iterator[Problem]:
+    """Nothing can be known without a process that answers."""
+    if not facts.processes and not facts.silent:
+        yield Problem("W001", "no process answers", f"start it: cubicweb-ctl leak-serve {facts.name}")
+
+
+def silence(facts: Facts) -> Iterator[Problem]:
+    """A process that does not answer is stopped, or too busy."""
+    for told in facts.silent:
+        yield Problem("W002", told, "see what it does: it may be stopped, or hold the interpreter for long")
+
+
+def recording(facts: Facts) -> Iterator[Problem]:
+    """Only the looping task records."""
+    if not facts.processes:
+        return
+    schedulers = [process for process in facts.processes if process["role"] == "scheduler"]
+    if facts.interval_s is None and facts.bad_option is None:
+        yield Problem("W004", "nothing is recorded: leakwatch-interval is 0", "set it to 1min in all-in-one.conf")
+    elif not schedulers:
+        yield Problem(
+            "W003", "no scheduler runs: nothing is recorded", f"run cubicweb-ctl leak-collect {facts.name} beside it"
+        )
+    elif not facts.findings and max(process["age_s"] for process in schedulers) > RECORDED_AFTER_S:
+        yield Problem("W005", "the scheduler draws no conclusions", "see its log for leakwatch.collect")
+
+
+def limits(facts: Facts) -> Iterator[Problem]:
+    """A worker without a limit takes the host down with it; limits that do not fit are none."""
+    workers = [process for process in facts.processes if process["role"] == "web"]
+    for process in workers:
+        if not process.get("limit"):
+            yield Problem("W006", f"{process['name']} has no memory limit", "set leakwatch-memory-limit")
+    total = sum(process.get("limit") or 0 for process in workers)
+    if facts.memory_total and total > facts.memory_total:
+        yield Problem(
+            "W007",
+            f"the workers' limits are {format_bytes(total)} together, of {format_bytes(facts.memory_total)} there are",
+            "lower leakwatch-memory-limit, or run fewer workers",
+        )
+
+
+def launching(facts: Facts) -> Iterator[Problem]:
+    """Without the launcher nobody can replace a worker; with it, its own complaints count."""
+    if not facts.processes:
+        return
+    if facts.launcher is None:
+        yield Problem(
+            "W008", "no launcher runs: a worker over its limit is not replaced", "serve the instance by leak-serve"
+        )
+    else:
+        for flag in facts.launcher.get("flags", ()):
+            yield Problem("W009", f"the launcher says: {flag}", "see the log of leak-serve")
+
+
+def directory(facts: Facts) -> Iterator[Problem]:
+    """The sockets are for the instance's user alone."""
+    if not facts.directory_is_ours:
+        yield Problem("W010", "the runtime directory belongs to another user", "run this as the instance's user")
+    if facts.directory_mode is not None and facts.directory_mode & 0o077:
+        yield Problem("W011", f"the runtime directory is open to others ({facts.directory_mode:o})", "chmod 700 it")
+    for name in facts.strangers:
+        yield Problem(
+            "W012", f"{name} is a process of another instance", "give each instance a CW_RUNTIME_DIR of its own"
+        )
+
+
+def options(facts: Facts) -> Iterator[Problem]:
+    """An option that means nothing leaves the instance unwatched."""
+    if facts.bad_option:
+        yield Problem("W013", facts.bad_option, "correct it in all-in-one.conf or in the environment")
+
+
+CHECKS: tuple[Check, ...] = (nobody, silence, recording, limits, launching, directory, options)
