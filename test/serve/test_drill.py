@@ -1,6 +1,7 @@
 """No client notices a replacement: real workers, real load, honest clients."""
 
 import asyncio
+import signal
 import time
 
 import pytest
@@ -32,6 +33,23 @@ def test_no_request_fails_through_three_replacements_and_a_broken_successor(laun
         parts = restart["answered"] + restart["client_left"] + restart["abandoned"]
         assert restart["accepted"] == parts
         assert restart["abandoned"] == 0
+
+
+@pytest.mark.integration
+def test_no_request_fails_while_the_launcher_replaces_itself(launch):
+    """SIGUSR2 under load: the socket and the workers stay, no client notices."""
+    launched = launch(workers=2).until_serving(2)
+
+    async def scenario(address):
+        load = asyncio.create_task(run_load(address, MIX, 4.0))
+        await asyncio.sleep(1.0)
+        launched.process.send_signal(signal.SIGUSR2)
+        return await load
+
+    result = asyncio.run(scenario(launched.address()))
+    assert "event=handover " in launched.text()
+    assert result.failures() == {}
+    assert [row["generation"] for row in launched.until_serving(2).workers()] == [1, 1]
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "example.org", "0.0.0.0"])
