@@ -8,7 +8,6 @@ from typing import Any
 
 from cubicweb_leakwatch import live
 from cubicweb_leakwatch.commands.base import Command
-from cubicweb_leakwatch.commands.dot import holders_graph
 from cubicweb_leakwatch.commands.leak_dump import the_one
 from cubicweb_leakwatch.commands.options import INSTANCE, LIMIT, Argument, Option, count
 from cubicweb_leakwatch.commands.running import explained
@@ -28,7 +27,7 @@ class LeakHolders(Command):
     own_options = (
         Option("--process", "the process to look into, by its slot (web-1, scheduler) or its pid", str, "P"),
         Option("--depth", "links of a chain that are shown", count, "N", default=40),
-        Option("--examples", "whole chains a group", count, "N", default=3),
+        Option("--examples", "objects whose chain is looked for, evenly spread over all", count, "N", default=1000),
         LIMIT,
         Option("--dot", "write the chains as a graph for Graphviz to FILE as well", Path, "FILE"),
     )
@@ -46,15 +45,15 @@ class LeakHolders(Command):
             say(f"looking into {address.name} (pid {address.pid})…", sys.stderr)
         with live.taken_dump(address) as dump:
             report = self._report(dump["path"], asked)
+            if asked.dot:
+                draw(dump["path"], asked)
         report["process"] = {"name": address.name, "pid": address.pid}
-        if asked.dot:
-            _write(asked.dot, holders_graph(report))
         return report
 
     def _report(self, path: str, asked: Namespace) -> dict[str, Any]:
         from cubicweb_leakwatch.heap.holders import holders_report
 
-        return holders_report(path, asked.type, limit=asked.limit, examples=asked.examples, depth=asked.depth)
+        return holders_report(path, asked.type, limit=asked.limit, depth=asked.depth, examined=asked.examples)
 
     def lines(self, data: dict[str, Any], asked: Namespace, screen: Screen) -> Iterable[str]:
         """Return each group: how many, what holds them, the chain."""
@@ -83,8 +82,17 @@ def group_lines(group: dict[str, Any], screen: Screen) -> Iterator[str]:
         yield from wrapped("        known: ", clean(told), screen)
 
 
-def _write(path: Path, text: str) -> None:
+def draw(path: str, asked: Namespace) -> None:
+    """Write the chains of a dump as dot text. Raises ``LeakwatchError`` when the file cannot be written."""
+    from cubicweb_leakwatch.heap.dot import dot_text
+    from cubicweb_leakwatch.heap.graph import read_graph
+    from cubicweb_leakwatch.heap.holders import holder_groups
+    from cubicweb_leakwatch.heap.reach import reach
+
+    graph = read_graph(path)
+    found = reach(graph)
+    groups = holder_groups(graph, found, asked.type, examined=asked.examples)[: asked.limit]
     try:
-        path.write_text(text, encoding="utf-8")
+        asked.dot.write_text(dot_text(graph, found, groups), encoding="utf-8")
     except OSError as error:
-        raise LeakwatchError(f"cannot write {path}: {error.strerror}", code="file") from error
+        raise LeakwatchError(f"cannot write {asked.dot}: {error.strerror}", code="file") from error
