@@ -25,13 +25,21 @@ class Dominators:
 
     ``above``: the immediate dominator's row, TOP for what only the roots as a whole dominate, NOT_REACHED for trash.
     ``retained``: bytes that go with the row. ``first`` and ``last``: the row dominates exactly the rows whose ``first``
-    lies in ``first[row] <= x < last[row]``.
+    lies in ``first[row] <= x < last[row]``; ``row_of`` gives the row back for a ``first``.
     """
 
     above: Ints
     retained: Longs
     first: Longs
     last: Longs
+    row_of: Ints
+
+    def below(self, rows: Ints) -> Ints:
+        """Return all rows that these dominate, themselves included; none of ``rows`` may dominate another."""
+        counts = self.last[rows] - self.first[rows]
+        before = np.cumsum(counts) - counts
+        found: Ints = self.row_of[np.repeat(self.first[rows] - before, counts) + np.arange(int(counts.sum()))]
+        return found
 
     def inside(self, row: int) -> Bools:
         """Return which rows this one dominates, itself included."""
@@ -44,7 +52,7 @@ def dominate(graph: HeapGraph, reach: Reach) -> Dominators:
     above = _dominators(graph, reach)
     levels = _levels(above)
     first, last = _number(above, levels)
-    return Dominators(above, _sum_up(above, levels, graph.size), first, last)
+    return Dominators(above, _sum_up(above, levels, graph.size), first, last, _row_of(first))
 
 
 def root_rows(graph: HeapGraph, reach: Reach) -> Ints:
@@ -105,9 +113,7 @@ def _hang_shared_leaves(above: Ints, shared: Bools, sources: Ints, targets: Ints
     """Hang every leaf with several holders on the nearest row that dominates them all."""
     above[shared] = NOT_REACHED
     first, last = _number(above, _levels(above))
-    row_of = np.zeros(len(above), np.int32)
-    there = np.nonzero(first >= 0)[0]
-    row_of[first[there]] = there
+    row_of = _row_of(first)
     edges = shared[targets]
     low = np.full(len(above), len(above), np.int64)
     np.minimum.at(low, targets[edges], first[sources[edges]])
@@ -137,6 +143,14 @@ def _search(above: Ints, inner: Bools, sources: Ints, targets: Ints) -> None:
     found = np.array(network.dominator(0, mode="out"), np.float64)[1 : len(rows) + 1]
     found = np.where(np.isfinite(found), found, 0).astype(np.int64)
     above[rows] = np.where(found > 0, known[np.maximum(found, 1) - 1], TOP)
+
+
+def _row_of(first: Longs) -> Ints:
+    """Return the row of each number."""
+    row_of = np.zeros(len(first), np.int32)
+    there = np.nonzero(first >= 0)[0]
+    row_of[first[there]] = there
+    return row_of
 
 
 def _levels(above: Ints) -> list[Ints]:

@@ -74,6 +74,7 @@ class HeapGraph:
     texts: dict[int, str] = field(default_factory=dict)
     codes: dict[int, CodeInfo] = field(default_factory=dict)
     frames: dict[int, tuple[int, int]] = field(default_factory=dict)
+    sorted_places: dict[int, tuple[Ints, Longs]] = field(default_factory=dict, repr=False)
 
     @property
     def count(self) -> int:

@@ -44,6 +44,7 @@ _HELD_BY_THE_INTERPRETER = _BASELINE | {
     for name in ("str", "int", "float", "bytes", "bool", "tuple", "type", "NoneType", "moduledef", "frame", "object")
 }
 _SCATTERED_TYPES = 20
+_SPARE = 10  # piles that may turn out to be one
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def find_suspects(graph: HeapGraph, found: Reach, tree: Dominators, *, limit: in
     sentence = Sentence(graph, found)
     chosen: list[Pile] = []
     for pile in _piles(graph, tree, 20 * limit):
-        if len(chosen) < 3 * limit and not any(_same(graph, tree, pile, other) for other in chosen):
+        if len(chosen) < limit + _SPARE and not any(_same(graph, tree, pile, other) for other in chosen):
             chosen.append(pile)
     chosen += _scattered(graph, tree, chosen)
     return _merged([_describe(graph, found, tree, pile, sentence, total) for pile in chosen])[:limit]
@@ -72,7 +73,7 @@ def _scattered(graph: HeapGraph, tree: Dominators, chosen: list[Pile]) -> list[P
     """Return the program's types that retain much but pile up nowhere: links of a chain, objects with a holder each."""
     covered = np.zeros(len(tree.above), bool)
     for pile in chosen:
-        covered |= _members(tree, pile)
+        covered[tree.below(pile.rows)] = True
     keep = _candidates(graph, tree) & (tree.above != TOP) & ~covered
     numbers = np.bincount(graph.type_of[keep], minlength=len(graph.types))
     found = []
@@ -176,9 +177,9 @@ def _within(tree: Dominators, pile: Pile, other: Pile) -> bool:
 def _describe(
     graph: HeapGraph, found: Reach, tree: Dominators, pile: Pile, sentence: Sentence, total: int
 ) -> dict[str, Any]:
-    inside = _members(tree, pile)
+    inside = tree.below(pile.rows)
     accumulates = _accumulated(graph, inside)
-    name = _owner_type(graph, tree, pile)
+    name = _owner_type(graph, tree, pile, inside)
     holder = _holder_text(graph, found, sentence, pile)
     known = known_retention(holder, name)
     return {
@@ -193,17 +194,7 @@ def _describe(
     }
 
 
-def _members(tree: Dominators, pile: Pile) -> Bools:
-    """Return which rows the objects of a pile dominate, themselves included."""
-    marks = np.zeros(len(tree.first) + 1, np.int32)
-    np.add.at(marks, tree.first[pile.rows], 1)
-    np.add.at(marks, np.minimum(tree.last[pile.rows], len(tree.first)), -1)
-    covered = np.cumsum(marks) > 0
-    inside: Bools = (tree.first >= 0) & covered[np.maximum(tree.first, 0)]
-    return inside
-
-
-def _accumulated(graph: HeapGraph, inside: Bools) -> list[dict[str, Any]]:
+def _accumulated(graph: HeapGraph, inside: Ints) -> list[dict[str, Any]]:
     counts = np.bincount(graph.type_of[inside], minlength=len(graph.types))
     sizes = np.bincount(graph.type_of[inside], weights=graph.size[inside], minlength=len(graph.types))
     merged = merge_names(graph, counts, sizes.astype(np.int64))
@@ -211,16 +202,16 @@ def _accumulated(graph: HeapGraph, inside: Bools) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["bytes"])
 
 
-def _owner_type(graph: HeapGraph, tree: Dominators, pile: Pile) -> str:
+def _owner_type(graph: HeapGraph, tree: Dominators, pile: Pile, members: Ints) -> str:
     """Return the pile's type, or, where that is a container of the interpreter, the program's type nearest below it."""
     rows = pile.rows
     for _ in range(_DEEPEST):
         own = _program_type(graph, tree, rows, len(pile.rows) // 2)
         if own is not None:
             return own
-        inside = np.zeros(len(tree.above), bool)
-        inside[rows] = True
-        rows = np.nonzero(inside[np.maximum(tree.above, 0)] & (tree.above >= 0))[0].astype(np.int32)
+        holders = np.zeros(len(tree.above), bool)
+        holders[rows] = True
+        rows = members[(tree.above[members] >= 0) & holders[tree.above[members]]]
     return graph.type_name(int(pile.rows[0]))
 
 

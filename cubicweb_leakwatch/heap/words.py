@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from itertools import dropwhile, pairwise
 from pathlib import PurePath
 
+import numpy as np
+
 from cubicweb_leakwatch.heap.graph import HeapGraph
 from cubicweb_leakwatch.heap.reach import MODULE, OURSELVES, THREAD, Reach
 from cubicweb_leakwatch.heap.readers import BAG, FRAME, MAPPING, SEQUENCE
 
 _MOST_KEYS = 32  # in larger mappings a key is data, and two objects under different keys are held alike
 _LONGEST_CHAIN = 40
+_LARGE = 5_000
 _CACHED = " (functools.lru_cache)"
 
 
@@ -32,7 +35,15 @@ def label_of(graph: HeapGraph, source: int, target: int) -> str:
 
 
 def _places(graph: HeapGraph, source: int, target: int) -> list[int]:
-    return [place for place, row in enumerate(graph.references(source).tolist()) if row == target]
+    references = graph.references(source)
+    if len(references) < _LARGE:
+        return [int(place) for place in np.nonzero(references == target)[0]]
+    if source not in graph.sorted_places:  # the mapping of a leak is asked for each of the objects examined
+        order = np.argsort(references, kind="stable")
+        graph.sorted_places[source] = (references[order], order)
+    rows, order = graph.sorted_places[source]
+    begin, end = np.searchsorted(rows, [target, target + 1])
+    return [int(place) for place in order[begin:end]]
 
 
 def _label_at(graph: HeapGraph, source: int, place: int) -> str:

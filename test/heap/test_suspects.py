@@ -111,10 +111,10 @@ def test_the_leaked_type_is_the_first_suspect_and_its_holder_the_first_group(kin
 
 def test_a_suspect_says_what_piles_up_and_how_much_it_retains(dump_of: Callable[..., str]):
     """The pile's retained size is that of its objects and what only they hold."""
-    suspect = analyze(dump_of(ITEM + "KEPT = [Item(n) for n in range(500)]\n"))["suspects"][0]
+    suspect = analyze(dump_of(ITEM + "KEPT = [Item(n) for n in range(1500)]\n"))["suspects"][0]
     piled = {row["type"]: row["count"] for row in suspect["accumulates"]}
-    assert piled["__main__.Item"] == piled["builtins.list"] == 500
-    assert piled["builtins.str"] == 1000
+    assert piled["__main__.Item"] == piled["builtins.list"] == 1500
+    assert piled["builtins.str"] == 3000
     assert suspect["holder"] == "__main__.KEPT"
     assert suspect["retained"] == sum(row["bytes"] for row in suspect["accumulates"])
 
