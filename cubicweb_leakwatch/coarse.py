@@ -10,6 +10,13 @@ from cubicweb_leakwatch.history import named
 from cubicweb_leakwatch.records import NUMBERS
 
 NARROWEST_S = 1.0
+OTHERS = tuple(name for name in NUMBERS if name != "rss")
+"""What a chart does not draw: averaging these as well would take five times as long."""
+
+# Whole milliseconds first: PostgreSQL's CAST rounds and SQLite's cuts, but both divide whole numbers alike.
+_SLICE = "CAST((s.cw_t - %(since)s) * 1000 AS BIGINT) / %(width_ms)s"
+_FROM = "FROM cw_memorysnapshot s WHERE s.cw_t >= %(since)s AND s.cw_t <= %(until)s"
+_BY_NAME = {"pid": "cw_pid", "host": "cw_host", "name": "cw_name"}
 
 
 def read_coarse_samples(
@@ -17,74 +24,75 @@ def read_coarse_samples(
 ) -> list[dict[str, Any]]:
     """Return about ``points`` samples of each process from ``since`` until ``until`` (Unix seconds), oldest first.
 
-    Each stands for what was recorded in its slice of time: its numbers are means; where there are several snapshots,
-    ``merged`` tells how many and ``spread`` has lowest and highest of each number, peaks of what was thinned before
-    included; of several notes one is told. Types and views are left out, and so is what is not known.
+    Each stands for what was recorded in its slice of time. ``rss`` is the mean; where there are several snapshots,
+    ``merged`` tells how many and ``spread`` has its lowest and highest, peaks of what was thinned before included. The
+    other numbers are those of the slice's last snapshot; of several notes one is told. Types and views are left out,
+    and so is what is not known.
     """
-    width = max((until - since) / points, NARROWEST_S)
-    slices = {row["key"]: row for row in _slices(cnx, since, until, width, process)}
-    for key, spread in _peaks(cnx, since, until, width, process):
-        for name, (low, high) in spread.items():
-            if name in slices[key]["spread"]:
-                known = slices[key]["spread"][name]
-                slices[key]["spread"][name] = [min(low, known[0]), max(high, known[1])]
-    found = sorted(slices.values(), key=lambda row: row["t"])
-    return [_told(row) for row in found]
+    asked = {
+        "since": since,
+        "until": until,
+        "width_ms": round(max((until - since) / points, NARROWEST_S) * 1000),
+        **named(process),
+    }
+    slices = {row["key"]: row for row in _slices(cnx, asked)}
+    for key, (low, high) in _peaks(cnx, asked):
+        known = slices[key]["spread"]["rss"]
+        slices[key]["spread"]["rss"] = [min(low, known[0]), max(high, known[1])]
+    return [_told(row) for row in sorted(slices.values(), key=lambda row: row["t"])]
 
 
-def _told(row: dict[str, Any]) -> dict[str, Any]:
-    """Leave out our key, and what says nothing of a single snapshot."""
-    hidden = ("key", "merged", "spread") if row["merged"] == 1 else ("key",)
-    return {name: value for name, value in row.items() if name not in hidden}
-
-
-def _slices(cnx: Any, since: float, until: float, width: float, process: str | None) -> list[dict[str, Any]]:
-    weight = "COALESCE(s.cw_merged, 1)"
-    weighted = ", ".join(
-        f"SUM(s.cw_{name} * 1.0 * {weight}) / SUM(CASE WHEN s.cw_{name} IS NULL THEN NULL ELSE {weight} END),"
-        f" MIN(s.cw_{name}), MAX(s.cw_{name})"
-        for name in NUMBERS
+def _slices(cnx: Any, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Group by numbers alone, join names afterwards: comparing texts for each snapshot would take most of the time."""
+    grouped = (
+        f"SELECT s.cw_snapshot_of AS process, {_SLICE} AS slice, MAX(s.cw_eid) AS last, SUM(s.cw_merged) AS merged,"
+        " SUM(s.cw_rss * s.cw_merged) AS rss, MIN(s.cw_rss) AS low, MAX(s.cw_rss) AS high, MAX(s.cw_note) AS note"
+        f" {_FROM}{_restriction(asked)} GROUP BY 1, 2"
     )
-    rows = _select(
-        cnx,
-        f"p.cw_eid, {_SLICE}, p.cw_host, p.cw_name, p.cw_pid, MAX(s.cw_t), SUM({weight}), MAX(s.cw_note), {weighted}",
-        "GROUP BY 1, 2, 3, 4, 5",
-        (since, until, width, process),
+    others = ", ".join(f"d.cw_{name}" for name in OTHERS)
+    cursor = cnx.system_sql(
+        "SELECT g.process, g.slice, p.cw_host, p.cw_name, p.cw_pid, d.cw_t, g.merged, g.note, g.rss, g.low, g.high,"
+        f" {others} FROM ({grouped}) g JOIN cw_memorysnapshot d ON d.cw_eid = g.last"
+        " JOIN cw_leakwatchprocess p ON p.cw_eid = g.process",
+        asked,
     )
-    return [_slice(row) for row in rows]
+    return [_slice(row) for row in cursor.fetchall()]
 
 
 def _slice(row: tuple[Any, ...]) -> dict[str, Any]:
-    eid, number, host, name, pid, t, merged, note, *figures = row
-    sample: dict[str, Any] = {"key": (eid, int(number)), "host": host, "process": name, "pid": pid, "t": t}
-    sample.update({"merged": int(merged), "spread": {}, **({"note": note} if note else {})})
-    for index, figure in enumerate(NUMBERS):
-        mean, low, high = figures[3 * index : 3 * index + 3]
-        if mean is not None:
-            sample[figure] = round(mean)
-            sample["spread"][figure] = [low, high]
-    return sample
+    process, number, host, name, pid, t, merged, note, total, low, high, *others = row
+    return {
+        "key": (process, int(number)),
+        "host": host,
+        "process": name,
+        "pid": pid,
+        "t": t,
+        "merged": int(merged),
+        "note": note,
+        "rss": round(total / merged),
+        "spread": {"rss": [low, high]},
+        **dict(zip(OTHERS, others, strict=True)),
+    }
 
 
-def _peaks(cnx: Any, since: float, until: float, width: float, process: str | None) -> list[tuple[Any, Any]]:
-    """Return the spread of each snapshot that was merged by thinning: a few a day."""
-    asked = (since, until, width, process)
-    rows = _select(cnx, f"p.cw_eid, {_SLICE}, s.cw_spread", "AND s.cw_spread IS NOT NULL", asked)
-    return [((eid, int(number)), json.loads(spread)) for eid, number, spread in rows]
-
-
-# Whole milliseconds first: PostgreSQL's CAST rounds and SQLite's cuts, but both divide whole numbers alike.
-_SLICE = "CAST((s.cw_t - %(since)s) * 1000 AS BIGINT) / %(width_ms)s"
-_BY_NAME = {"pid": "p.cw_pid", "host": "p.cw_host", "name": "p.cw_name"}
-
-
-def _select(cnx: Any, columns: str, end: str, asked: tuple[float, float, float, str | None]) -> list[tuple[Any, ...]]:
-    since, until, width, process = asked
-    values = named(process)
-    restriction = "".join(f" AND {_BY_NAME[key]} = %({key})s" for key in values)
+def _peaks(cnx: Any, asked: dict[str, Any]) -> list[tuple[Any, list[int]]]:
+    """Return lowest and highest RSS of each snapshot that was merged by thinning: a few a day."""
     cursor = cnx.system_sql(
-        f"SELECT {columns} FROM cw_memorysnapshot s JOIN cw_leakwatchprocess p ON p.cw_eid = s.cw_snapshot_of"
-        f" WHERE s.cw_t >= %(since)s AND s.cw_t <= %(until)s{restriction} {end}",
-        {"since": since, "until": until, "width_ms": round(width * 1000), **values},
+        f"SELECT s.cw_snapshot_of, {_SLICE}, s.cw_spread {_FROM}{_restriction(asked)} AND s.cw_spread IS NOT NULL",
+        asked,
     )
-    return list(cursor.fetchall())
+    return [((process, int(number)), json.loads(spread)["rss"]) for process, number, spread in cursor.fetchall()]
+
+
+def _restriction(asked: dict[str, Any]) -> str:
+    """Return the condition that keeps to one process, where one was named."""
+    wanted = [f"{column} = %({key})s" for key, column in _BY_NAME.items() if key in asked]
+    if not wanted:
+        return ""
+    return f" AND s.cw_snapshot_of IN (SELECT cw_eid FROM cw_leakwatchprocess WHERE {' AND '.join(wanted)})"
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """Leave out our key, what is not known, and what says nothing of a single snapshot."""
+    hidden = ("key", "merged", "spread") if row["merged"] == 1 else ("key",)
+    return {name: value for name, value in row.items() if name not in hidden and value is not None}

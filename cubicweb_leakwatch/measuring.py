@@ -137,7 +137,8 @@ def most_telling(counts: Mapping[str, int], first: Mapping[str, int], limit: int
 
     A leak of two thousand handlers is not among the fifty most numerous types of a web application.
     """
-    by_growth = sorted(counts, key=lambda name: (first.get(name, 0) - counts[name], name))
+    grown = [name for name in counts if counts[name] > first.get(name, 0)]
+    by_growth = sorted(grown, key=lambda name: (first.get(name, 0) - counts[name], name))
     by_count = sorted(counts, key=lambda name: (-counts[name], name))
     chosen = dict.fromkeys(by_count[: limit - limit // 2])
     for name in (*by_growth, *by_count):

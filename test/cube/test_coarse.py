@@ -40,11 +40,11 @@ class CoarseTC(CubicWebTC):
         assert web[0]["spread"]["rss"] == [101 * MIB, 159 * MIB]
         assert [row["process"] for row in self.coarse()] == ["scheduler", "web-1", "web-1"]
 
-    def test_unknown_is_left_out_and_not_averaged_in(self):
-        """A number that is known of some samples is their mean; one that is known of none is left out."""
-        self.record(sample(NOON + 60, uss=10 * MIB), sample(NOON + 120), sample(NOON + 180, uss=30 * MIB))
+    def test_other_numbers_are_those_of_the_last(self):
+        """Counts that only rise are not averaged; what is not known is left out."""
+        self.record(*(sample(NOON + 60 * i, requests=10 * i) for i in (1, 2, 3)))
         (row,) = self.coarse()
-        assert row["uss"] == 20 * MIB
+        assert (row["requests"], row["t"]) == (30, NOON + 180)
         assert "pss" not in row
 
     def test_peaks_of_thinned_snapshots_are_kept(self):

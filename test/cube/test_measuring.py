@@ -134,6 +134,12 @@ def test_types_that_grow_are_kept_before_types_that_are_many():
     assert kept["many0"] == 100_000
 
 
+def test_at_the_first_look_the_most_numerous_are_kept():
+    """Where nothing has grown yet there is nothing but numbers to choose by."""
+    counts = {"a": 1, "b": 2, "y": 30, "z": 40}
+    assert most_telling(counts, counts, 2) == {"z": 40, "y": 30}
+
+
 def test_fewer_types_than_asked_for_are_all_kept():
     """Nothing is invented where there are few types."""
     assert most_telling({"a": 1, "b": 2}, {}, 50) == {"a": 1, "b": 2}
