@@ -63,8 +63,11 @@ class LeakwatchGCView(Page, StartupView):
         return join(gc_report.report(data, self.figures) for data in reports)
 
     def overview(self, processes: list[dict[str, Any]]) -> Html:
-        """Return what is known without a look: memory and uncollectable objects of each process."""
-        return overview(processes, self.figures)
+        """Return what is known without a look: memory of each process, and what the last looks found."""
+        kept = self._cw.call_service("leakwatch_gc", look=False)
+        last = [element("h2", self._cw._("Last looks"))] if kept else []
+        last += [gc_report.summary(report, self.figures) for report in kept]
+        return join([overview(processes, self.figures), *last])
 
 
 class ForbiddenGCView(ManagersOnly):

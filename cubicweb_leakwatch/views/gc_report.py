@@ -11,7 +11,7 @@ Report = dict[str, Any]
 
 def report(data: Report, figures: Figures) -> Html:
     """Return the whole report of one process, what matters most first."""
-    finalized = [cycle for cycle in data["cycles"] if cycle["finalizers"]]
+    finalized = with_finalizers(data)
     trash = [cycle for cycle in data["cycles"] if not cycle["finalizers"]]
     return join(
         [
@@ -25,6 +25,16 @@ def report(data: Report, figures: Figures) -> Html:
             roles(data.get("roles"), figures),
         ]
     )
+
+
+def with_finalizers(data: Report) -> list[Report]:
+    """Return the cycles of a report that hold an object with ``__del__``."""
+    return [cycle for cycle in data["cycles"] if cycle["finalizers"]]
+
+
+def summary(data: Report, figures: Figures) -> Html:
+    """Return when a process was looked at, and what was found, in two lines."""
+    return join([heading(data, figures), verdict(with_finalizers(data), data["garbage"], figures)])
 
 
 def verdict(finalized: list[Report], garbage: Report, figures: Figures) -> Html:

@@ -21,12 +21,13 @@ class Answers:
         self.samples = []
         self.restarts = []
         self.looks = []
+        self.kept = []
 
     def start(self, test):
         """Stand in for probes and history until the test's end."""
         replaced = {
             (live, "status"): self._status,
-            (reports, "last_reports"): lambda *_a, **_k: [],
+            (reports, "last_reports"): lambda *_a, **_k: self.kept,
             (reports, "new_reports"): self._look,
             (coarse, "read_coarse_samples"): lambda *_a, **_k: self.samples,
             (history, "read_restarts"): lambda *_a, **_k: self.restarts,
@@ -68,6 +69,14 @@ class PagesTC(WebCWTC):
         assert self.answers.looks == []
         assert "process=scheduler" in text
         assert "stops the process for some milliseconds" in text
+
+    def test_the_last_looks_are_shown_again_for_nothing(self):
+        """What was found and when, without another look."""
+        self.answers.kept = [report()]
+        text = self.page("gc")
+        assert self.answers.looks == []
+        assert "Last looks" in text
+        assert "2,000 cycles hold" in text
 
     def test_choosing_a_process_looks_at_it(self):
         """The scheduler too: handler, way round the cycle, what holds it."""
