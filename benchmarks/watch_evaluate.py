@@ -118,7 +118,7 @@ def rss_alone(job: tuple[str, int]) -> tuple[bool, bool]:
 
 
 def early(seed: int) -> tuple[bool, int | None]:
-    """Leak 1 MiB a sample after 100 quiet ones under noise of 5 MiB: whether it is said too early, and after how many."""
+    """Leak 1 MiB a sample after 100 quiet ones under 5 MiB of noise: said too early or not, and after how many."""
     rng = np.random.default_rng(seed)
     mib, quiet, n = 1024**2, 100, 130
     leak = mib * np.maximum(0, np.arange(n) - quiet + 1)

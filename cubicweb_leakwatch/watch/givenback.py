@@ -78,6 +78,6 @@ def _falls(y: Array, least: float) -> list[tuple[int, int, int]]:
 
 def _began(y: Array, peak: int, bottom: int) -> int:
     """Return when the meter last was, before the peak, as low as at the bottom; the peak when it never was."""
-    level = y[bottom] + 0.25 * (y[peak] - y[bottom])
+    level = y[bottom] + 0.1 * (y[peak] - y[bottom])
     low = np.flatnonzero(y[:peak] <= level)
     return int(low[-1]) if len(low) else peak

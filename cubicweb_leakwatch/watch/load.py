@@ -17,6 +17,7 @@ _LAGS = (1, 5, 15)
 # The load explains a meter when it takes away at least this share of its differences.
 _MATTERS = 0.03
 _LEAST_POINTS = 30
+_VARIES = 0.1
 
 
 def without_load(t: Array, life: NDArray[np.int64], requests: Array | None, y: Array) -> Array:
@@ -31,14 +32,17 @@ def without_load(t: Array, life: NDArray[np.int64], requests: Array | None, y: A
     members[members >= len(y)] = -1
     starts = members[:, 0]
     means = np.add.reduceat(columns, starts) / (members >= 0).sum(axis=1)[:, None]
-    dy, dx = _differences(group_medians(y, members), means, life[starts])
-    if len(dy) < 3 * dx.shape[1]:
+    dy, dx, lag = _differences(group_medians(y, members), means, life[starts])
+    # a load that only rises, evenly, cannot be told from a trend: such a column is left out
+    beside = dx - np.outer(lag, lag @ dx / (lag @ lag))
+    varies = np.linalg.norm(beside, axis=0) > _VARIES * np.linalg.norm(dx, axis=0)
+    if not varies.any() or len(dy) < 3 * varies.sum():
         return y.copy()
-    coefficients = _huber(np.column_stack([np.ones(len(dy)), dx]), dy)
-    left = np.abs(dy - coefficients[0] - dx @ coefficients[1:]).sum()
-    if left > (1 - _MATTERS) * np.abs(dy - np.median(dy)).sum():
+    coefficients = _huber(np.column_stack([lag, beside[:, varies]]), dy)
+    left = np.abs(dy - np.column_stack([lag, beside[:, varies]]) @ coefficients).sum()
+    if left > (1 - _MATTERS) * np.abs(dy - lag * np.median(dy / lag)).sum():
         return y.copy()
-    return np.asarray(y - columns @ coefficients[1:], float)
+    return np.asarray(y - columns[:, varies] @ coefficients[1:], float)
 
 
 def _columns(t: Array, life: NDArray[np.int64], requests: Array | None) -> Array:
@@ -71,16 +75,17 @@ def _rate(t: Array, life: NDArray[np.int64], requests: Array) -> Array:
     return rate
 
 
-def _differences(y: Array, x: Array, life: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Return differences over a few lags, none across two lives, each lag brought to the same size."""
-    dys, dxs = [], []
+def _differences(y: Array, x: Array, life: NDArray[np.int64]) -> tuple[Array, Array, Array]:
+    """Return differences over a few lags and the lag of each, none across two lives."""
+    dys, dxs, lags = [], [], []
     for lag in _LAGS:
         if lag >= len(y) // 4:
             break
         same = life[lag:] == life[:-lag]
         dys.append((y[lag:] - y[:-lag])[same])
         dxs.append((x[lag:] - x[:-lag])[same])
-    return np.concatenate(dys), np.concatenate(dxs)
+        lags.append(np.full(int(same.sum()), float(lag)))
+    return np.concatenate(dys), np.concatenate(dxs), np.concatenate(lags)
 
 
 def _huber(columns: Array, target: Array) -> Array:

@@ -1,0 +1,85 @@
+"""What has been given back is not leaked."""
+
+import numpy as np
+
+from cubicweb_leakwatch.watch.arithmetic import least_ahead, normal_below, sen_slope
+from cubicweb_leakwatch.watch.givenback import floor_of
+from cubicweb_leakwatch.watch.load import without_load
+
+N = 400
+NOISE = np.random.default_rng(1).normal(0, 1, N)
+MINUTES = np.arange(N) * 60.0
+ONE_LIFE = np.zeros(N, np.int64)
+
+
+def test_a_quiet_meter_stays_as_it_is() -> None:
+    """Nothing fell, so nothing is changed and all is proven."""
+    floor, proven = floor_of(1000 + NOISE, 1.0)
+    assert proven.all() and np.allclose(floor, 1000 + NOISE)
+
+
+def test_a_leak_is_not_cut() -> None:
+    """What only rises has not been given back."""
+    rising = 1000 + NOISE + np.arange(N)
+    floor, proven = floor_of(rising, 1.0)
+    assert proven.all() and np.allclose(floor, rising, atol=5)
+
+
+def test_a_sawtooth_has_a_flat_floor() -> None:
+    """And the tooth that has not fallen yet proves nothing."""
+    tooth = 1000 + 200 * ((np.arange(N) / 90) % 1) + NOISE
+    floor, proven = floor_of(tooth, 1.0)
+    assert np.ptp(floor[proven]) < 30 and not proven[-20:].any()
+
+
+def test_the_floor_under_a_sawtooth_rises_with_a_leak() -> None:
+    """By as much as leaks."""
+    tooth = 1000 + 200 * ((np.arange(N) / 40) % 1) + np.arange(N) + NOISE
+    floor, proven = floor_of(tooth, 1.0)
+    assert abs(sen_slope(np.flatnonzero(proven).astype(float), floor[proven]) - 1) < 0.15
+
+
+def test_a_rise_far_above_all_before_counts_at_once() -> None:
+    """One need not wait until it might have fallen."""
+    rise = 1000 + 100 * ((np.arange(N) / 40) % 1) + np.maximum(0, np.arange(N) - 350) * 20.0 + NOISE
+    _, proven = floor_of(rise, 1.0)
+    assert proven[-1]
+
+
+def test_a_glitch_of_a_sample_is_smoothed_away() -> None:
+    """One wild number is no measurement of memory."""
+    glitch = 1000 + NOISE
+    glitch[100] = 9000
+    assert floor_of(glitch, 1.0)[0].max() < 1010
+
+
+def test_the_least_ahead_looks_as_far_as_told() -> None:
+    """Against the plain definition."""
+    for ahead in (1, 2, 5, 17, 500):
+        expected = [NOISE[i : i + ahead + 1].min() for i in range(N)]
+        assert np.allclose(least_ahead(NOISE, ahead), expected)
+
+
+def test_what_follows_the_load_is_taken_out_and_the_trend_left() -> None:
+    """A meter of load and leak becomes one of the leak."""
+    rng = np.random.default_rng(2)
+    rate = 100 + 50 * np.sin(np.arange(N) / 15)
+    requests = np.cumsum(rng.poisson(rate)).astype(float)
+    leak = 2.0 * np.arange(N)
+    adjusted = without_load(MINUTES, ONE_LIFE, requests, 1000 + 3 * rate + leak + NOISE)
+    assert np.std(adjusted - leak) < 0.35 * np.std(3 * rate)
+    assert abs(sen_slope(np.arange(N) * 1.0, adjusted) - 2) < 0.1
+
+
+def test_a_load_that_explains_nothing_changes_nothing() -> None:
+    """Not even when it rises as the leak does."""
+    requests = np.cumsum(np.arange(N)).astype(float)
+    leak = 1000 + 2.0 * np.arange(N) + NOISE
+    assert abs(sen_slope(np.arange(N) * 1.0, without_load(MINUTES, ONE_LIFE, requests, leak)) - 2) < 0.2
+
+
+def test_the_normal_distribution_is_the_normal_distribution() -> None:
+    """At the points every table has."""
+    assert np.allclose(
+        normal_below(np.array([-1.959964, 0.0, 1.0, 1.959964])), [0.025, 0.5, 0.841345, 0.975], atol=1e-6
+    )
