@@ -42,7 +42,8 @@ class LeakPurge(Command):
             if keep is None:
                 raise ConfigurationError("the option leakwatch-keep keeps all", hint="give --keep 30d", code="usage")
             ((before,),) = cnx.execute("Any COUNT(S) WHERE S is MemorySnapshot").rows
-            gone = keeping.thin_all(_writer(cnx, keep_changes=not asked.dry_run), keep, time.time())
+            write = _writer(cnx, keep_changes=not asked.dry_run)
+            gone = keeping.thin_all(write, keep, time.time()).gone
         return {"snapshots": before, "gone": gone, "dry_run": asked.dry_run}
 
     def lines(self, data: dict[str, Any], asked: Namespace, screen: Screen) -> Iterable[str]:
