@@ -13,7 +13,7 @@ import numpy as np
 
 from cubicweb_leakwatch.heap.dominators import NOT_REACHED, TOP, Dominators
 from cubicweb_leakwatch.heap.graph import Bools, HeapGraph, Ints
-from cubicweb_leakwatch.heap.holders import NOBODY
+from cubicweb_leakwatch.heap.holders import NOBODY, group_by_holder, sample
 from cubicweb_leakwatch.heap.known import fingerprint, known_retention, without_indices
 from cubicweb_leakwatch.heap.reach import Reach
 from cubicweb_leakwatch.heap.typestats import merge_names
@@ -21,6 +21,7 @@ from cubicweb_leakwatch.heap.words import Sentence, is_module, links
 
 _FEWEST = 8
 _DEEPEST = 4
+_EXAMINED = 100
 _BASELINE = {
     "builtins.code",
     "builtins.function",
@@ -231,4 +232,7 @@ def _program_type(graph: HeapGraph, tree: Dominators, rows: Ints, fewest: int) -
 def _holder_text(graph: HeapGraph, found: Reach, sentence: Sentence, pile: Pile) -> str:
     if pile.holder == TOP:
         return f"{NOBODY}: its reference count is too high (C code)"
+    rows = sample(pile.rows, _EXAMINED)
+    if (found.parent[rows] != pile.holder).mean() > 0.5:  # the dominator is further up, and its name would say little
+        return group_by_holder(graph, found, rows)[0].text
     return sentence.text(links(graph, found.chain(pile.holder)))

@@ -14,6 +14,8 @@ from cubicweb_leakwatch.heap.readers import BAG, FRAME, MAPPING, SEQUENCE
 _MOST_KEYS = 32  # in larger mappings a key is data, and two objects under different keys are held alike
 _LONGEST_CHAIN = 40
 _LARGE = 5_000
+# the interpreter's own tree behind a context's variables
+_SCAFFOLDING = {f"builtins.{name}" for name in ("hamt", "hamt_bitmap_node", "hamt_array_node", "hamt_collision_node")}
 _CACHED = " (functools.lru_cache)"
 
 
@@ -156,7 +158,7 @@ class Sentence:
         if before in graph.frames:
             return ("" if number == 1 else " ") + f"local {step.label or 'data'}"
         kind = graph.type_name(before)
-        if kind == "builtins.cell":
+        if kind == "builtins.cell" or graph.type_name(step.row) in _SCAFFOLDING:
             return ""
         if kind == "builtins.tuple" and graph.type_name(step.row) == "builtins.cell":
             return self._closure(steps, number, step)
