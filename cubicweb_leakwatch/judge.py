@@ -5,6 +5,7 @@ one JSON object: ``samples`` (as documented) and ``limits`` (bytes by process); 
 """
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -26,6 +27,8 @@ def judged(question: dict[str, Any]) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Answer the question on standard input."""
+    # the matrices are small: threads would only wait for one another; NumPy reads this when it is imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     json.dump(judged(json.load(sys.stdin)), sys.stdout, allow_nan=False)
     return EXIT_DONE
 

@@ -5,14 +5,9 @@ A process of its own, so that NumPy and SciPy never land in a worker.
 
 import argparse
 import json
-import os
 import sys
 import time
 from typing import Any
-
-# The matrices are small: threads would only wait for one another, for seconds on a busy host. NumPy reads this once.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_INTERRUPTED, LeakwatchError
 from cubicweb_leakwatch.watch.diagnose import as_text, diagnose

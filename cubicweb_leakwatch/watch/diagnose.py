@@ -2,10 +2,14 @@
 
 import contextlib
 import dataclasses
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
+
+# The matrices are small: threads would only wait for one another, for seconds on a busy host. NumPy reads this once.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from cubicweb_leakwatch.errors import ConfigurationError
 from cubicweb_leakwatch.watch.conclude import conclude_all
