@@ -1,6 +1,5 @@
 """``leak-findings``: what leakwatch concludes from the recorded history."""
 
-import json
 import socket
 import time
 from argparse import Namespace
@@ -13,10 +12,7 @@ from cubicweb_leakwatch.commands.options import PROCESS, Option
 from cubicweb_leakwatch.commands.repository import connection
 from cubicweb_leakwatch.commands.terminal import Screen
 from cubicweb_leakwatch.conclusions import conclude_apart, read_findings
-from cubicweb_leakwatch.findings import AS_JSON, PLAIN, RATES, spread_samples
-
-TIMES = ("since", "opened_at", "closed_at")
-COLUMNS = ("host", "process", *PLAIN, *RATES, *AS_JSON, *TIMES)
+from cubicweb_leakwatch.findings import spread_samples
 
 
 class LeakFindings(Command):
@@ -34,7 +30,7 @@ class LeakFindings(Command):
         instance = self.instance(asked)
         if asked.all:
             with connection(instance) as cnx:
-                found = recorded(cnx)
+                found = cnx.call_service("leakwatch_findings", closed=True)[::-1]
         else:
             found = read_findings(instance.runtime_dir)
             if not found:
@@ -59,22 +55,3 @@ class LeakFindings(Command):
         """Lead to the heap of the process that leaks."""
         leaking = [finding["process"] for finding in data if finding.get("leak") and not finding.get("closed_at")]
         return f"cubicweb-ctl leak-gc {asked.instance} --process {leaking[0]}" if leaking else ""
-
-
-def recorded(cnx: Any) -> list[dict[str, Any]]:
-    """Return the recorded findings in the documented shape, with when they opened and closed."""
-    columns = ", ".join(f"C{index}" for index in range(len(COLUMNS)))
-    wanted = ", ".join(f"X {name} C{index}" for index, name in enumerate(COLUMNS))
-    order = COLUMNS.index("opened_at")
-    rows = cnx.execute(f"Any {columns} ORDERBY C{order} DESC WHERE X is LeakFinding, {wanted}").rows
-    return [_as_documented(dict(zip(COLUMNS, row, strict=True))) for row in rows]
-
-
-def _as_documented(finding: dict[str, Any]) -> dict[str, Any]:
-    for name in AS_JSON:
-        empty: Any = {} if name == "evidence" else []
-        finding[name] = json.loads(finding[name]) if finding[name] else empty
-    for name in TIMES:
-        moment = finding[name]
-        finding[name] = moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
-    return finding

@@ -107,7 +107,7 @@ class RecordedTC(CubicWebTC):
         code, out = self.run_command(LeakFindings, "--all", "--json")
         (finding,) = json.loads(out)["data"]
         assert code == 0
-        assert finding["opened_at"] == "2023-11-14T22:13:20Z"
+        assert finding["opened_at"] == "2023-11-14T22:13:20.000Z"
         assert finding["closed_at"] is None
         assert finding["culprits"][0]["type"] == "a.B"
         assert finding["evidence"] == {}
