@@ -23,12 +23,12 @@ from typing import Any
 _ANALYSIS = """
 import json, resource, sys, time
 started = time.monotonic()
-from cubicweb_leakwatch.heap.analyze import analyze
+from cubicweb_leakwatch.heap.analyze import analyze_graph
 from cubicweb_leakwatch.heap.graph import read_graph
 from cubicweb_leakwatch.heap.holders import holder_groups
 from cubicweb_leakwatch.heap.reach import reach
-report = analyze(sys.argv[1])
 graph = read_graph(sys.argv[1])
+report = analyze_graph(graph)
 found = reach(graph)
 holders = [holder_groups(graph, found, row["type"])[0].text for row in report["types"][:5]]
 used = resource.getrusage(resource.RUSAGE_SELF)

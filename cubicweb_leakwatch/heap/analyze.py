@@ -22,7 +22,13 @@ def analyze(path: str, *, baseline: str | None = None, limit: int = 20, only: st
     With ``baseline`` (an earlier dump's path) also the growth by type and holder; ``only`` restricts types and growth
     to one type. Raises DumpUnreadable, or LeakwatchError for a type that is not there.
     """
-    graph = read_graph(path)
+    return analyze_graph(read_graph(path), baseline, limit=limit, only=only)
+
+
+def analyze_graph(
+    graph: HeapGraph, baseline: str | None = None, *, limit: int = 20, only: str | None = None
+) -> dict[str, Any]:
+    """Do as ``analyze`` with a graph that has been read."""
     found = reach(graph)
     tree = dominate(graph, found)
     types = _types(graph, tree, _names(graph, only))

@@ -54,6 +54,7 @@ class Extraction:
         counted: list[tuple[Sequence[Any], array[int]]] = [
             (group, _reference_counts(group)) for group in groups.values()
         ]
+        self._untracked.know(extra)
         if extra:
             counted.append((extra, array("q", bytes(8 * len(extra)))))
         groups.clear()

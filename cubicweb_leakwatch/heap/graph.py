@@ -149,8 +149,6 @@ class _Columns:
         """Drop an object's second row: what runs while the copy looks (a frame of its own) may have been met twice."""
         addresses = np.concatenate(self.pieces["addresses"])
         _, first = np.unique(addresses, return_index=True)
-        if len(first) == len(addresses):
-            return
         keep = np.zeros(len(addresses), bool)
         keep[first] = True
         edges = np.repeat(keep, np.concatenate(self.pieces["counts"]))
@@ -189,10 +187,7 @@ def _open(path: str) -> memoryview:
 
 
 def _build(columns: _Columns, tables: dict[bytes, list[Any]]) -> HeapGraph:
-    columns.without_doubles()
-    addresses = columns.whole("addresses")
-    order = np.argsort(addresses, kind="stable").astype(np.int32)
-    addresses = addresses[order]
+    addresses, order = _sorted_addresses(columns)
     counts = columns.whole("counts").astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(counts), [counts.sum()]])
     targets = np.concatenate([_rows(addresses, order, piece) for piece in columns.pieces.pop("targets")])
@@ -217,6 +212,17 @@ def _build(columns: _Columns, tables: dict[bytes, list[Any]]) -> HeapGraph:
     _explain_counts(graph)
     _name_things(graph, tables)
     return graph
+
+
+def _sorted_addresses(columns: _Columns) -> tuple[npt.NDArray[np.uint64], Ints]:
+    """Return the addresses in order and the row of each, after dropping second rows of an object if there are any."""
+    addresses = np.concatenate(columns.pieces["addresses"])
+    order = np.argsort(addresses, kind="stable").astype(np.int32)
+    addresses = addresses[order]
+    if (addresses[1:] == addresses[:-1]).any():
+        columns.without_doubles()
+        return _sorted_addresses(columns)
+    return addresses, order
 
 
 def _types(columns: _Columns, rows: list[Any]) -> tuple[list[TypeInfo], Ints, npt.NDArray[np.uint8]]:

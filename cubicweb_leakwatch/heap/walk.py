@@ -9,6 +9,7 @@ import sys
 from array import array
 from collections.abc import Iterator
 from itertools import compress, filterfalse
+from typing import Any
 
 from cubicweb_leakwatch.heap.pins import Pins
 
@@ -57,6 +58,10 @@ class Untracked:
     def __init__(self) -> None:
         self._seen: set[int] = set()
         self._waiting: dict[int, tuple[list[object], array[int]]] = {}
+
+    def know(self, objects: list[Any]) -> None:
+        """Never hand these out: they are dealt with already (frames that run are untracked)."""
+        self._seen.update(map(id, objects))
 
     def take(self, referents: list[object]) -> None:
         """Note the untracked ones among ``referents``; the list is emptied, for it would count as a reference.
