@@ -77,6 +77,7 @@ class CoarseTC(CubicWebTC):
             assert self.coarse(process=name) == []
 
 
+@pytest.mark.timeout(300)  # the first one starts the cluster
 @pytest.mark.usefixtures("postgres")
 class CoarseOnPostgresTC(CoarseTC):
     """All of the above on PostgreSQL."""

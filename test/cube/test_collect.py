@@ -210,6 +210,7 @@ class CollectTC(CubicWebTC):
         assert max(blocks[-10:]) - max(blocks[50:60]) < 200
 
 
+@pytest.mark.timeout(300)  # the first one starts the cluster
 @pytest.mark.usefixtures("postgres")
 class CollectOnPostgresTC(CollectTC):
     """All of the above on PostgreSQL."""

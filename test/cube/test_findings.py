@@ -154,6 +154,7 @@ class FindingsTC(CubicWebTC):
         assert gaps == {120}
 
 
+@pytest.mark.timeout(300)  # the first one starts the cluster
 @pytest.mark.usefixtures("postgres")
 class FindingsOnPostgresTC(FindingsTC):
     """All of the above on PostgreSQL."""

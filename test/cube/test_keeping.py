@@ -123,6 +123,7 @@ class ThinningTC(CubicWebTC):
         assert [process["pid"] for process in self.recorded(history.read_processes)] == [5]
 
 
+@pytest.mark.timeout(300)  # the first one starts the cluster
 @pytest.mark.usefixtures("postgres")
 class ThinningOnPostgresTC(ThinningTC):
     """All of the above on PostgreSQL."""
