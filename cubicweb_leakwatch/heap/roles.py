@@ -14,11 +14,11 @@ from cubicweb_leakwatch.heap.graph import HeapGraph, Ints, TypeInfo
 _ENTITY = "cubicweb.entity.Entity"
 _CONNECTION = "cubicweb.server.session.Connection"
 _BASES = {
-    "request": {"cubicweb.req.RequestSessionBase", "pyramid.request.Request"},
+    "request": {"cubicweb.req.RequestSessionAndConnectionBase", "cubicweb.req.RequestSessionBase"},
     "rset": {"cubicweb.rset.ResultSet"},
-    "rql": {"rql.stmts.Union", "rql.base.BaseNode", "rql.nodes.Node"},
+    "rql": {"rql.base.BaseNode"},
     "form": {"cubicweb_web.form.Form", "cubicweb.web.form.Form"},
-    "session": {"cubicweb.server.session.Session", "cubicweb.pyramid.core.Session", "pyramid.session.ISession"},
+    "session": {"cubicweb.server.session.Session", "cubicweb.pyramid.core.Session"},
 }
 
 
