@@ -25,6 +25,7 @@ from cubicweb_leakwatch.watch.finding import Finding
 
 SETS = {"requests": make_trace, "formulas": make_formula_trace}
 NORMAL_975 = 1.96
+EARLY = 24
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,8 @@ def early(seed: int) -> tuple[bool, int | None]:
         Sample(t=60.0 * i, rss=int(200 * mib + leak[i] + noise[i]), process="web-1", gc_objects=int(objects[i]))
         for i in range(n)
     ]
-    said = [count for count in range(1, 31) if _surely(conclude(trace[: quiet + count]))]
-    return _surely(conclude(trace[:quiet])), min(said, default=None)
+    soon = next((count for count in range(8, 31, 2) if _surely(conclude(trace[: quiet + count]))), None)
+    return _surely(conclude(trace[:quiet])), soon
 
 
 def _surely(finding: Finding) -> bool:
@@ -142,10 +143,11 @@ def extras(first: int, count: int, pool: ProcessPoolExecutor) -> None:
         pairs = list(pool.map(rss_alone, [(name, seed) for seed in range(first, first + count)], chunksize=4))
         precision, recall = rates([said for _, said in pairs], [truth for truth, _ in pairs])
         print(f"\n{name}, times and RSS alone, {count} traces: precision {precision:.3f}, recall {recall:.3f}.")
-    soon = list(pool.map(early, range(first, first + 40)))
+    soon = list(pool.map(early, range(first, first + EARLY)))
     delays = sorted(delay if delay is not None else 99 for _, delay in soon)
-    print(f"\nOne MiB a sample under noise of 5 MiB, 40 seeds: said {sum(e for e, _ in soon)} times before the bend;")
-    print(f"after the bend: median {delays[20]} samples, the 38th of 40 {delays[37]}, the last {delays[-1]}.")
+    within = sum(delay <= 20 for delay in delays)
+    print(f"\nOne MiB a sample under noise of 5 MiB, {EARLY} seeds: {sum(e for e, _ in soon)} said before the bend,")
+    print(f"{within} within 20 samples of it; median {delays[EARLY // 2]} samples, the last {delays[-1]}.")
 
 
 def failures(outcomes: list[Outcome]) -> None:

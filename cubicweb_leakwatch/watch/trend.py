@@ -24,7 +24,7 @@ _LEAST_POINTS = 8
 _NEGLIGIBLE = 1e-3
 _PARTS = 60
 # Deviations are widened by this: no noise model is quite right, and a rate is not better known than to a few per cent.
-_WIDER = 1.5
+_WIDER = 1.8
 _RATE_RESOLUTION = 0.02
 # No shape is quite right: what is smaller than this share of all that happened is not explained by another one.
 _SHAPE_RESOLUTION = 0.005
