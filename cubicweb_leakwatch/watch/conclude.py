@@ -74,6 +74,9 @@ class _Case:
         verdict, trend, meters = self.verdict, self.trend, self.meters
         grows = self.leak or verdict.kind == "fragmentation"
         meter = meters.by_name[verdict.meter]
+        evidence = evidence_of(meters, verdict.meter, verdict.why)
+        if grows and limit is not None:
+            evidence["seconds_to_limit_95"] = _limit_interval(meters, trend, limit)
         return Finding(
             process=process,
             kind=verdict.kind,
@@ -87,7 +90,7 @@ class _Case:
             views=views_of(meters, trend) if self.leak else (),
             ceiling=_ceiling(meters, verdict) if verdict.kind == "plateau" else None,
             seconds_to_limit=_seconds_to_limit(meters, trend, limit, verdict),
-            evidence=evidence_of(meters, verdict.meter, verdict.why),
+            evidence=evidence,
         )
 
 
@@ -187,6 +190,12 @@ def _seconds_to_limit(meters: Meters, trend: Trend, limit: int | None, verdict: 
         return None
     folding = (rss.until - rss.since) / 3 if rss.end_share < 1 else rss.until - rss.since
     return max(0.0, -folding * math.log(1 - max(room, 0.0) / to_come))
+
+
+def _limit_interval(meters: Meters, trend: Trend, limit: int) -> list[float | None]:
+    """Return the earliest and the latest time the limit is reached in, by the rate's interval; None for never."""
+    room = max(0.0, limit - meters.by_name["rss"].level)
+    return [room / rate if rate > 0 else None for rate in (trend.high, trend.low)]
 
 
 def _compared(finding: Finding, before: _Case, deployed: float) -> Finding:

@@ -169,6 +169,8 @@ def test_the_time_left_follows_from_level_and_rate() -> None:
     """Twelve MiB an hour reach a limit sixty above the last level in five hours."""
     finding = conclude(samples(N, **grown(60 * MIB, gc_objects=1 / 400)), limit=BASE + 120 * MIB)
     assert finding.seconds_to_limit is not None and math.isclose(finding.seconds_to_limit, 5 * 3600, rel_tol=0.1)
+    earliest, latest = finding.evidence["seconds_to_limit_95"]
+    assert earliest < 5 * 3600 < latest
 
 
 def test_a_plateau_under_the_limit_never_reaches_it() -> None:
