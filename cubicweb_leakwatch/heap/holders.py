@@ -89,7 +89,7 @@ def holders_report(
 def _describe(graph: HeapGraph, found: Reach, group: Group, total: int, depth: int, name: str) -> dict[str, Any]:
     chain = group.example
     shown = chain if len(chain) <= depth else [*chain[: depth // 2], *chain[-(depth - depth // 2) :]]
-    known = known_retention(group.text, name)
+    known = known_retention(group.text)
     return {
         "count": group.count,
         "share": round(group.count / total, 4),

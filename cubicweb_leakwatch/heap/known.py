@@ -33,10 +33,10 @@ _KNOWN = [
         "https://github.com/Pylons/pyramid/issues/688",
     ),
     Known(
-        r"rdflib\.\S*|_NamespaceManager__cache|NamespaceManager\S*cache",
+        r"\._NamespaceManager__(cache|s?trie)",
         False,
         "rdflib's NamespaceManager remembers every name that it split, without a limit",
-        "https://github.com/RDFLib/rdflib/issues",
+        "rdflib.namespace.NamespaceManager.compute_qname",
     ),
     Known(
         r"\._type_cache",
@@ -60,13 +60,13 @@ _KNOWN = [
         r"^re\._cache|^linecache\.cache|^functools\.\S*_lru|^sre_\S*cache",
         True,
         "a cache of the standard library with a limit of its own",
-        "https://docs.python.org/3/library/re.html",
+        "https://docs.python.org/3/library/",
     ),
 ]
 
 
-def known_retention(holder: str, type_name: str) -> Known | None:
-    """Return what is known of objects of this type held this way, or None."""
+def known_retention(holder: str) -> Known | None:
+    """Return what is known of objects held this way, or None."""
     for known in _KNOWN:
         if re.search(known.pattern, holder):
             return known

@@ -182,7 +182,7 @@ def _describe(
     accumulates = _accumulated(graph, inside)
     name = _owner_type(graph, tree, pile, inside)
     holder = _holder_text(graph, found, sentence, pile)
-    known = known_retention(holder, name)
+    known = known_retention(holder)
     return {
         "type": name,
         "objects": pile.objects,
