@@ -56,11 +56,18 @@ def _counted(meters: Meters) -> Verdict | None:
     )
     for name, kind, cost, objects in counted:
         meter = meters.by_name.get(name)
-        if meter is None or not meter.grows or meter.trend.growth < _LEAST_COUNT or meter.trend.z < 4:
+        if meter is None or meter.trend.growth < _LEAST_COUNT or not _counts_up(meter):
             continue
         if _cost(meters, "rss", meter) <= cost and _cost(meters, "gc_objects", meter) <= objects:
-            return Verdict(kind, meter.trend.growing, name, f"{name} grow")
+            return Verdict(kind, max(meter.trend.growing, meter.trend.weights["slowing"]), name, f"{name} grow")
     return None
+
+
+def _counts_up(meter: Meter) -> bool:
+    """Whether a count surely goes on rising; ``gc.garbage`` also when it slows down, for it is no cache that fills."""
+    if meter.name == "garbage" and meter.material and meter.trend.weights["slowing"] >= SURE:
+        return True
+    return meter.grows and meter.trend.z >= 4
 
 
 def _cost(meters: Meters, of: str, each: Meter) -> float:

@@ -2,7 +2,8 @@
 
 A restart is a bridge until the fix, and must never turn into a storm: one at a time, within a budget, with a pause that
 doubles after each successor that failed, and not at all where the last one did not help. What is planned (the limit is
-predicted within the horizon) waits for the window when there is time until then; what is over its limit does not.
+predicted within the horizon) waits for the window when there is time until then, and until most of the process's life is
+spent; what is over its limit does not.
 Nothing but the standard library is imported.
 """
 
@@ -19,6 +20,10 @@ Mode = Literal["auto", "advise", "off"]
 _OFF = frozenset({"", "0"})
 _FIRST_PAUSE_S = 60.0
 _LONGEST_PAUSE_S = 3600.0
+# A planned restart before half of the way from start to limit would more than double the number of restarts; where no
+# window is waited for, there is no reason to come that early at all.
+_LIFE_SPENT_IN_WINDOW = 0.5
+_LIFE_SPENT = 0.9
 # A successor that uses this share of its predecessor's memory as soon as it serves cannot be helped by another restart.
 _NO_HELP_SHARE = 0.9
 _NO_HELP_S = 86400.0
@@ -62,7 +67,8 @@ class Rules:
 class Candidate:
     """What is known of one process: bytes and seconds, None for unknown.
 
-    ``seconds_to_limit`` is the finding's prediction; ``state`` is the probe's (starting, serving, draining, stopping).
+    ``seconds_to_limit`` is the finding's prediction; ``state`` is the probe's (starting, serving, draining, stopping);
+    ``age_s`` is how long the process has lived: one of unknown age is not replaced for a prediction.
     """
 
     process: str
@@ -70,6 +76,7 @@ class Candidate:
     rss: int | None = None
     limit: int | None = None
     seconds_to_limit: float | None = None
+    age_s: float | None = None
 
     @property
     def over_limit(self) -> bool:
@@ -183,12 +190,19 @@ def _wish(candidate: Candidate, rules: Rules) -> _Wish | None:
     if candidate.state != "serving":
         return None
     name, rss, limit, left = candidate.process, candidate.rss, candidate.limit, candidate.seconds_to_limit
+    needed = _LIFE_SPENT if rules.window is None else _LIFE_SPENT_IN_WINDOW
     if rss is not None and limit is not None and candidate.over_limit:
         return _Wish(name, f"{format_bytes(rss)} is over its limit of {format_bytes(limit)}", 0.0, rss - limit)
-    if left is not None and rules.horizon_s and left <= rules.horizon_s:
+    if left is not None and rules.horizon_s and left <= rules.horizon_s and _life_spent(candidate) >= needed:
         reason = f"the limit of {format_bytes(limit)} is predicted in {format_duration(left)}"
         return _Wish(name, reason, max(left, 1.0), 0)
     return None
+
+
+def _life_spent(candidate: Candidate) -> float:
+    """Return the share of its way from start to limit that a process has behind it; 0 where that is unknown."""
+    age, left = candidate.age_s, candidate.seconds_to_limit
+    return age / (age + left) if age and left is not None else 0.0
 
 
 def _instance_refusal(

@@ -200,3 +200,10 @@ def test_two_processes_are_two_findings() -> None:
     both = [s for pair in zip(samples(N, process="web-1", pid=1), leaking, strict=True) for s in pair]
     assert [(f.process, f.kind) for f in conclude_all(both)] == [("web-1", "steady"), ("web-2", "python-objects")]
     assert [(f.process, f.kind) for f in conclude_all(both[::-1])] == [("web-1", "steady"), ("web-2", "python-objects")]
+
+
+def test_garbage_that_grows_more_slowly_is_still_a_leak() -> None:
+    """Nothing fills gc.garbage as a cache is filled: a quiet evening is all that slows it."""
+    more = saturating(N, 60 * MIB, 0.9)
+    finding = conclude(samples(N, rss=more, gc_objects=more / 400, garbage=(more / 4000).astype(int)))
+    assert finding.kind == "uncollectable"

@@ -27,9 +27,9 @@ def over(name: str = "web-1", by: int = 1, **more: Any) -> Candidate:
     return Candidate(name, rss=100 + by, limit=100, **more)
 
 
-def within(hours: float, name: str = "web-1") -> Candidate:
-    """Build a process predicted to reach its limit in so many hours."""
-    return Candidate(name, rss=50, limit=100, seconds_to_limit=hours * H)
+def within(hours: float, name: str = "web-1", age_h: float = 1000.0) -> Candidate:
+    """Build a process, old by default, predicted to reach its limit in so many hours."""
+    return Candidate(name, rss=50, limit=100, seconds_to_limit=hours * H, age_s=age_h * H)
 
 
 def restarted(minutes_ago: float, process: str = "web-1", **more: Any) -> PastRestart:
@@ -58,6 +58,21 @@ def test_the_limit_predicted_within_the_horizon_is_planned() -> None:
     assert decide([within(11)], PLANNED, NOON).process == "web-1"
     assert decide([within(13)], PLANNED, NOON).process is None
     assert decide([within(1)], Rules(), NOON).process is None
+
+
+def test_a_young_process_is_not_replaced_for_a_prediction() -> None:
+    """A leak that fills a worker in ten hours costs a restart each ten hours, not one every few minutes."""
+    assert decide([within(9.9, age_h=0.1)], PLANNED, NOON).process is None
+    assert decide([within(2, age_h=8)], PLANNED, NOON).process is None
+    assert decide([within(1, age_h=9)], PLANNED, NOON).process == "web-1"
+    assert decide([Candidate("web-1", rss=50, limit=100, seconds_to_limit=60.0)], PLANNED, NOON).process is None
+
+
+def test_in_the_window_half_a_life_is_enough() -> None:
+    """The quiet hours are worth coming early, but not so early that restarts double."""
+    night = NOON.replace(hour=3)
+    assert decide([within(4, age_h=6)], AT_NIGHT, night).process == "web-1"
+    assert decide([within(6, age_h=4)], AT_NIGHT, night).process is None
 
 
 def test_the_most_urgent_goes_first_and_the_others_wait() -> None:
