@@ -143,7 +143,8 @@ class Meters:
         memory, meter = self.memory, self.by_name[explained_by]
         if meter.name in ("rss", "held") or not len(meter.trend.log_likelihoods) or not meter.trend.growing > 0.5:
             return memory.trend
-        return self.trends.fit(memory.points, memory.known, RESOLUTIONS["rss"], meter.trend.log_likelihoods)
+        joint = self.trends.fit(memory.points, memory.known, RESOLUTIONS["rss"], meter.trend.log_likelihoods)
+        return joint if joint.growing > 0.5 and joint.rate > 0 else memory.trend
 
 
 def _counted_by_type(history: History) -> Array:

@@ -2,8 +2,8 @@
 
 A restart is a bridge until the fix, and must never turn into a storm: one at a time, within a budget, with a pause that
 doubles after each successor that failed, and not at all where the last one did not help. What is planned (the limit is
-predicted within the horizon) waits for the window when there is time until then, and until most of the process's life is
-spent; what is over its limit does not.
+predicted within the horizon) waits for the window when there is time until then, and until most of the process's life
+is spent; what is over its limit does not.
 Nothing but the standard library is imported.
 """
 
