@@ -6,7 +6,7 @@ measured within a life: a restart is not memory given back.
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 import numpy as np
 
@@ -108,8 +108,3 @@ def _fell_to_start(samples: Sequence[Sample], index: int) -> bool:
     recent = [sample.rss for sample in samples[index - _RESTART_RISE_SAMPLES : index]]
     rose_at_once = min(recent) < (now + before) / 2
     return not rose_at_once and now <= 1.1 * min(sample.rss for sample in samples[:index])
-
-
-def by_pid(samples: Iterable[Sample]) -> list[int | None]:
-    """Return the pids of a lineage in the order they came, each run once."""
-    return [pid for pid, _ in groupby(sample.pid for sample in samples)]

@@ -26,6 +26,7 @@ _LIFE_SPENT_IN_WINDOW = 0.5
 _LIFE_SPENT = 0.9
 # A successor that uses this share of its predecessor's memory as soon as it serves cannot be helped by another restart.
 _NO_HELP_SHARE = 0.9
+# After so long it is tried again: what ran in between may have been changed.
 _NO_HELP_S = 86400.0
 
 
@@ -240,7 +241,7 @@ def _refusal(wish: _Wish, rules: Rules, now: datetime.datetime, past: Sequence[P
     last = max(
         (r for r in past if r.process == wish.process and r.outcome == "replaced"), key=lambda r: r.t, default=None
     )
-    if last is not None and not last.helped:
+    if last is not None and not last.helped and now.timestamp() - last.t < _NO_HELP_S:
         return (
             f"its last restart did not help ({format_bytes(last.rss_before)} before,"
             f" {format_bytes(last.rss_after)} after): raise the limit or give it more memory"

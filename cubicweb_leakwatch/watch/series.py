@@ -36,11 +36,6 @@ class History:
     requests: Array | None
     members: Numbers
 
-    @property
-    def span_s(self) -> float:
-        """Seconds from the first sample to the last."""
-        return float(self.t[-1] - self.t[0])
-
     def mean(self, values: Array) -> Array:
         """Return the mean of each point's samples."""
         taken = np.where(self.members >= 0, values[self.members], 0.0)

@@ -121,6 +121,8 @@ def test_a_restart_that_did_not_help_is_not_repeated() -> None:
     decision = decide([over("web-1")], Rules(), NOON, past)
     assert decision.process is None and "did not help" in decision.reason
     assert decide([over("web-2")], Rules(), NOON, past).process == "web-2"
+    a_day_ago = [restarted(25 * 60, rss_before=120, rss_after=115)]
+    assert decide([over("web-1")], Rules(), NOON, a_day_ago).process == "web-1"
     assert decide([over("web-1")], Rules(), NOON, [restarted(10, rss_before=120, rss_after=60)]).process == "web-1"
 
 
