@@ -18,8 +18,8 @@ class WatchTheScheduler(hook.Hook):
         """Start both, unless this is no scheduler."""
         if not self.repo.has_scheduler():
             return
-        from cubicweb_leakwatch.collect import Collector
         from cubicweb_leakwatch.probe.process import this_process
+        from cubicweb_leakwatch.recording.collect import Collector
 
         probing.start(self.repo.config, "scheduler")
         this_process().state = "serving"

@@ -66,7 +66,7 @@ def status(directory: Path, process: str | None = None, *, judge: Judge | None =
 
 def recorded_judge(directory: Path) -> Judge:
     """Return a judge that knows what the looping task concluded last; it costs nothing."""
-    from cubicweb_leakwatch.conclusions import finding_of, read_findings
+    from cubicweb_leakwatch.recording.conclusions import finding_of, read_findings
 
     findings = read_findings(directory)
     return lambda address, _limit: finding_of(findings, address.name)

@@ -7,9 +7,6 @@ process lies in the runtime directory, where every worker of the instance finds 
 import contextlib
 import fcntl
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch import live
+from cubicweb_leakwatch.apart import run_apart, write_private
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.probe.client import choose
 from cubicweb_leakwatch.probe.runtime import find_probes
@@ -73,37 +71,14 @@ def taken_at(report: dict[str, Any]) -> float:
 
 def analyse_apart(path: str, *, limit: int) -> dict[str, Any]:
     """Return the gc report of a dump, worked out in a process of its own. Raises ``LeakwatchError``."""
-    command = [python_program(), "-m", "cubicweb_leakwatch.heap", "gc", path, "--limit", str(limit)]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=ANALYSIS_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise LeakwatchError(
-            f"the heap dump was not analysed within {ANALYSIS_TIMEOUT_S:g} s",
-            "ask for the type counts alone, or analyse a dump on another machine",
-            "analysis-timeout",
-        ) from error
-    try:
-        report = json.loads(done.stdout)
-    except ValueError:
-        report = None
-    if not isinstance(report, dict) or (done.returncode and "error" not in report):
-        raise LeakwatchError(f"the heap dump could not be analysed: {last_line(done.stderr)}", code="analysis")
-    if "error" in report:
-        raise LeakwatchError(**report["error"])
+    report: dict[str, Any] = run_apart(
+        "cubicweb_leakwatch.heap",
+        *("gc", path, "--limit", str(limit)),
+        kind=dict,
+        what="the analysis of the heap dump",
+        time_limit_s=ANALYSIS_TIMEOUT_S,
+    )
     return report
-
-
-def python_program() -> str:
-    """Return the interpreter of this environment: under an embedding server ``sys.executable`` is that server."""
-    if Path(sys.executable).name.startswith("python"):
-        return sys.executable
-    return str(Path(sys.prefix) / "bin" / "python3")
-
-
-def last_line(stderr: bytes) -> str:
-    """Return the last line that a program said before it failed."""
-    lines = stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it ended without a word"
 
 
 @contextlib.contextmanager
@@ -144,14 +119,6 @@ def _keep(directory: Path, report: dict[str, Any]) -> None:
         if old not in living:
             old.unlink(missing_ok=True)
     write_private(path, json.dumps(report))
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace the file in one step, readable by the instance's user alone."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    draft.replace(path)
 
 
 def _kept(path: Path) -> dict[str, Any] | None:

@@ -13,8 +13,9 @@ from cubicweb import Unauthorized
 from cubicweb.predicates import match_user_groups
 from cubicweb.server import Service
 
-from cubicweb_leakwatch import coarse, history, live, reports
+from cubicweb_leakwatch import live, reports
 from cubicweb_leakwatch.probe.runtime import runtime_path
+from cubicweb_leakwatch.recording import coarse, history
 from cubicweb_leakwatch.settings import read_settings
 
 DAY_S = 86400.0
@@ -167,7 +168,7 @@ class Snapshot(ManagersService):
 
     def act(self, note: str = "") -> dict[str, Any]:
         """Return ``recorded``, the names of the processes, and ``failures``."""
-        from cubicweb_leakwatch.collect import Collector
+        from cubicweb_leakwatch.recording.collect import Collector
 
         repo = self._cw.repo
         return Collector(repo, read_settings(repo.config)).collect(note[:MAX_NOTE])

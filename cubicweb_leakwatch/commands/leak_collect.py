@@ -50,7 +50,7 @@ class LeakCollect(Command):
         return EXIT_DONE
 
     def _collector(self, cnx: Any) -> Any:
-        from cubicweb_leakwatch.collect import Collector
+        from cubicweb_leakwatch.recording.collect import Collector
         from cubicweb_leakwatch.settings import read_settings
 
         return Collector(cnx.repo, read_settings(cnx.repo.config))

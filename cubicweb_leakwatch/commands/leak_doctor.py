@@ -13,9 +13,9 @@ from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.instance import Instance
 from cubicweb_leakwatch.commands.running import require_cube
 from cubicweb_leakwatch.commands.terminal import Screen, wrapped
-from cubicweb_leakwatch.conclusions import read_findings
 from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_FAILED, LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
+from cubicweb_leakwatch.recording.conclusions import read_findings
 
 
 class LeakDoctor(Command):

@@ -11,8 +11,8 @@ from cubicweb_leakwatch.commands.finding_text import finding_lines
 from cubicweb_leakwatch.commands.options import PROCESS, Option
 from cubicweb_leakwatch.commands.repository import connection
 from cubicweb_leakwatch.commands.terminal import Screen
-from cubicweb_leakwatch.conclusions import conclude_apart, read_findings
-from cubicweb_leakwatch.findings import spread_samples
+from cubicweb_leakwatch.recording.conclusions import conclude_apart, read_findings
+from cubicweb_leakwatch.recording.findings import spread_samples
 
 
 class LeakFindings(Command):

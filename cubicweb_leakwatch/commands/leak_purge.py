@@ -32,7 +32,7 @@ class LeakPurge(Command):
 
     def data(self, asked: Namespace) -> dict[str, Any]:
         """Return how many snapshots there were and how many went."""
-        from cubicweb_leakwatch import keeping
+        from cubicweb_leakwatch.recording import keeping
         from cubicweb_leakwatch.settings import read_settings
 
         with connection(self.instance(asked)) as cnx:

@@ -5,9 +5,9 @@ from cube_data import NOON, measured, sample
 from cubicweb.devtools.apptest_config import PostgresApptestConfiguration
 from cubicweb.devtools.testlib import CubicWebTC
 
-from cubicweb_leakwatch import keeping
-from cubicweb_leakwatch.coarse import read_coarse_samples
-from cubicweb_leakwatch.records import record_measured
+from cubicweb_leakwatch.recording import keeping
+from cubicweb_leakwatch.recording.coarse import read_coarse_samples
+from cubicweb_leakwatch.recording.records import record_measured
 from cubicweb_leakwatch.watch.thinning import DAY_S, parse_keep
 
 MIB = 1024**2

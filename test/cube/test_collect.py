@@ -16,9 +16,9 @@ from cube_data import HOST, NOON, measured, measurement, restart, sample, write_
 from cubicweb.devtools.apptest_config import PostgresApptestConfiguration
 from cubicweb.devtools.testlib import CubicWebTC
 
-from cubicweb_leakwatch import history, records
-from cubicweb_leakwatch.collect import Collector
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.recording import history, records
+from cubicweb_leakwatch.recording.collect import Collector
 from cubicweb_leakwatch.settings import read_settings
 
 

@@ -14,11 +14,12 @@ from cube_data import HOST, measured, sample
 from cubicweb.devtools.apptest_config import PostgresApptestConfiguration
 from cubicweb.devtools.testlib import CubicWebTC
 
-from cubicweb_leakwatch import conclusions, history, reports
+from cubicweb_leakwatch import reports
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.findings import POINTS, Findings, spread_samples
-from cubicweb_leakwatch.judge import judged
-from cubicweb_leakwatch.records import record_measured
+from cubicweb_leakwatch.recording import conclusions, history
+from cubicweb_leakwatch.recording.findings import POINTS, Findings, spread_samples
+from cubicweb_leakwatch.recording.judge import judged
+from cubicweb_leakwatch.recording.records import record_measured
 from cubicweb_leakwatch.watch.finding import Culprit, Finding
 
 LEAK = Finding(

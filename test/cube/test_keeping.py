@@ -5,8 +5,8 @@ from cube_data import HOST, NOON, measured, sample
 from cubicweb.devtools.apptest_config import PostgresApptestConfiguration
 from cubicweb.devtools.testlib import CubicWebTC
 
-from cubicweb_leakwatch import history, keeping
-from cubicweb_leakwatch.records import forget, record_ends, record_measured
+from cubicweb_leakwatch.recording import history, keeping
+from cubicweb_leakwatch.recording.records import forget, record_ends, record_measured
 from cubicweb_leakwatch.watch.thinning import DAY_S, HOUR_S, parse_keep
 
 KEEP = parse_keep("fine=1d,hourly=10d,daily=30d")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cubicweb_leakwatch import measuring
-from cubicweb_leakwatch.measuring import Meter, apart, most_telling
 from cubicweb_leakwatch.probe.client import ProbeAddress, ProbeError
 from cubicweb_leakwatch.probe.sample import Sample
+from cubicweb_leakwatch.recording import measuring
+from cubicweb_leakwatch.recording.measuring import Meter, apart, most_telling
 
 STATUS = {
     "instance": "site",

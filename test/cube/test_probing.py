@@ -107,7 +107,7 @@ def test_an_unusable_directory_stops_no_site(tmp_path, caplog):
 def test_commands_that_watch_nothing_carry_no_heap_tools():
     """What every command that loads an instance loads of us brings in neither objgraph nor NumPy."""
     script = (
-        "import sys, cubicweb_leakwatch.hooks, cubicweb_leakwatch.sobjects, cubicweb_leakwatch.collect;"
+        "import sys, cubicweb_leakwatch.hooks, cubicweb_leakwatch.sobjects, cubicweb_leakwatch.recording.collect;"
         "print([name for name in ('objgraph', 'pympler', 'numpy', 'scipy', 'igraph') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

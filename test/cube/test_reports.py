@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from cubicweb_leakwatch import live, reports
+from cubicweb_leakwatch import apart, live, reports
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.probe.runtime import socket_path
 
@@ -101,7 +101,7 @@ def test_the_analysis_runs_in_a_process_of_its_own(monkeypatch):
     monkeypatch.setattr(subprocess, "run", run)
     assert reports.analyse_apart("/x.dump", limit=7) == report()
     (command,), _options = run.call_args
-    assert command == [sys.executable, "-m", "cubicweb_leakwatch.heap", "gc", "/x.dump", "--limit", "7"]
+    assert command == [sys.executable, "-P", "-m", "cubicweb_leakwatch.heap", "gc", "/x.dump", "--limit", "7"]
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,10 @@ def test_an_analysis_that_hangs_is_ended(monkeypatch):
     monkeypatch.setattr(subprocess, "run", mock.Mock(side_effect=subprocess.TimeoutExpired("x", 1)))
     with pytest.raises(LeakwatchError) as caught:
         reports.analyse_apart("/x.dump", limit=7)
-    assert caught.value.code == "analysis-timeout"
+    assert caught.value.code == "timeout"
 
 
 def test_an_embedding_server_is_not_taken_for_python(monkeypatch):
     """Under uWSGI ``sys.executable`` is uWSGI: the environment's own interpreter is used."""
     monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi")
-    assert reports.python_program() == f"{sys.prefix}/bin/python3"
+    assert apart.python_program() == f"{sys.prefix}/bin/python3"

@@ -4,11 +4,11 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from cube_data import measured, sample
+from cube_data import NOON, measured, sample
 
-from cubicweb_leakwatch import restarting
-from cubicweb_leakwatch.measuring import Measured
-from cubicweb_leakwatch.restarting import replace_if_due
+from cubicweb_leakwatch.recording import restarting
+from cubicweb_leakwatch.recording.measuring import Measured
+from cubicweb_leakwatch.recording.restarting import replace_if_due
 from cubicweb_leakwatch.serve.control import LauncherError
 from cubicweb_leakwatch.watch.finding import Finding
 from cubicweb_leakwatch.watch.policy import Rules
@@ -18,9 +18,9 @@ RULES = Rules(mode="auto", horizon_s=43200.0)
 SOON = [Finding("web-1", "python-objects", rate_bytes_per_h=1e6, seconds_to_limit=3600.0).as_json()]
 
 
-def process(name="web-1", rss=100, limit=400, state="serving", **changes):
-    """Return a measured process; memory in MiB."""
-    found = measured(sample(rss=rss * MIB, **changes), name=name)
+def process(name="web-1", rss=100, limit=400, state="serving", age_s=86400.0, **changes):
+    """Return a measured process, a day old by default; memory in MiB."""
+    found = measured(sample(t=NOON + age_s, rss=rss * MIB, **changes), name=name)
     return Measured(found.identity, found.samples, state, limit * MIB)
 
 
@@ -49,6 +49,12 @@ def test_a_leak_that_reaches_the_limit_soon_is_replaced(launcher):
     decide(process(), process("web-2"))
     assert wishes(launcher) == ["web-1"]
     assert "predicted" in launcher.call_args.kwargs["reason"]
+
+
+def test_a_worker_that_has_just_started_is_left_alone(launcher):
+    """What a young worker's growth predicts is no reason to start yet another."""
+    decide(process(age_s=120.0))
+    assert wishes(launcher) == []
 
 
 def test_what_has_an_end_is_left_alone(launcher):

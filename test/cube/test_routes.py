@@ -71,7 +71,7 @@ class RoutesTC(PyramidWebCWTC):
 
     def test_a_snapshot_on_request(self):
         """The button records a snapshot of every process, with the note."""
-        with mock.patch("cubicweb_leakwatch.collect.Collector") as collector:
+        with mock.patch("cubicweb_leakwatch.recording.collect.Collector") as collector:
             collector.return_value.collect.return_value = {"recorded": ["web-1"], "failures": []}
             self.login()
             document = self.webapp.post("/leakwatch-snapshot", {"note": "now"}, headers=JSON, status=200).json

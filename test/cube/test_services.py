@@ -11,7 +11,7 @@ from cubicweb.devtools.testlib import CubicWebTC
 
 from cubicweb_leakwatch import live, sobjects
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.records import record_measured, record_restarts
+from cubicweb_leakwatch.recording.records import record_measured, record_restarts
 
 OURS = [
     each

@@ -13,12 +13,12 @@ from unittest import mock
 from cube_data import HOST, measured, sample
 from cubicweb.devtools.testlib import CubicWebTC
 
-from cubicweb_leakwatch import records
 from cubicweb_leakwatch.commands import leak_collect, leak_findings, leak_history, leak_purge
 from cubicweb_leakwatch.commands.leak_collect import LeakCollect
 from cubicweb_leakwatch.commands.leak_findings import LeakFindings
 from cubicweb_leakwatch.commands.leak_history import LeakHistory
 from cubicweb_leakwatch.commands.leak_purge import LeakPurge
+from cubicweb_leakwatch.recording import records
 
 DAY_S = 86400.0
 

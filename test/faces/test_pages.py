@@ -6,8 +6,9 @@ from unittest import mock
 from cubicweb_web.devtools.testlib import PyramidWebCWTC, WebCWTC
 from face_data import HANDLER, HOSTILE, catalogue, process, report, restart, sample, status
 
-from cubicweb_leakwatch import coarse, history, live, reports
+from cubicweb_leakwatch import live, reports
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
+from cubicweb_leakwatch.recording import coarse, history
 
 NO_PROBE = ConfigurationError("no probe answers in /run/x", hint="is the instance running?", code="no-probe")
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from face_data import HOSTILE, restart, sample
 
-from cubicweb_leakwatch import conclusions
 from cubicweb_leakwatch.commands import leak_findings, leak_history, leak_snapshot
 from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.leak_diagnose import LeakDiagnose
@@ -22,6 +21,7 @@ from cubicweb_leakwatch.commands.leak_history import LeakHistory
 from cubicweb_leakwatch.commands.leak_snapshot import LeakSnapshot
 from cubicweb_leakwatch.commands.moments import moment
 from cubicweb_leakwatch.commands.spark import sparkline
+from cubicweb_leakwatch.recording import conclusions
 
 NOW = 1_700_000_000.0
 MIB = 1024**2

@@ -3,8 +3,8 @@
 import datetime
 import json
 
-from cubicweb_leakwatch.measuring import Identity, Measured, Measurement
 from cubicweb_leakwatch.probe.sample import Sample
+from cubicweb_leakwatch.recording.measuring import Identity, Measured, Measurement
 
 HOST = "host-a"
 NOON = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC).timestamp()

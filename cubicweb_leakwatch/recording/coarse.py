@@ -6,8 +6,8 @@ This is SQL below CubicWeb's permissions: callers have checked that the reader i
 import json
 from typing import Any
 
-from cubicweb_leakwatch.history import named
-from cubicweb_leakwatch.records import NUMBERS
+from cubicweb_leakwatch.recording.history import named
+from cubicweb_leakwatch.recording.records import NUMBERS
 
 NARROWEST_S = 1.0
 OTHERS = tuple(name for name in NUMBERS if name != "rss")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from cubicweb_leakwatch.records import NUMBERS, forget, utc
+from cubicweb_leakwatch.recording.records import NUMBERS, forget, utc
 from cubicweb_leakwatch.watch.thinning import Keep, Merge, Spread, spread, thin
 
 Act = Callable[[Any], Any]

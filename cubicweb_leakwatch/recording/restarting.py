@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cubicweb_leakwatch.conclusions import finding_of
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.measuring import Measured
+from cubicweb_leakwatch.recording.conclusions import finding_of
+from cubicweb_leakwatch.recording.measuring import Measured
 from cubicweb_leakwatch.serve.control import ask_launcher
 from cubicweb_leakwatch.watch.policy import Candidate, Decision, PastRestart, Rules, decide
 
@@ -70,6 +70,7 @@ def _candidate(measured: Measured, findings: Sequence[Mapping[str, Any]], moving
         rss=sample.uss if sample.uss is not None else sample.rss,
         limit=measured.limit,
         seconds_to_limit=finding.seconds_to_limit if finding.leak else None,
+        age_s=sample.t - measured.identity.started_at,
     )
 
 

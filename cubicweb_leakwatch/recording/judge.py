@@ -1,4 +1,4 @@
-"""``python -m cubicweb_leakwatch.judge``: draw conclusions from samples, in a process that ends afterwards.
+"""``python -m cubicweb_leakwatch.recording.judge``: draw conclusions from samples, in a process that ends afterwards.
 
 The methods need NumPy and SciPy, tens of megabytes that a scheduler or a web worker must not keep. Standard input is
 one JSON object: ``samples`` (as documented) and ``limits`` (bytes by process); standard output is a list of findings.

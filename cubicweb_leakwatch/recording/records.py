@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cubicweb_leakwatch.measuring import Identity, Measured
 from cubicweb_leakwatch.probe.sample import Sample
+from cubicweb_leakwatch.recording.measuring import Identity, Measured
 
 NUMBERS = (
     "rss",

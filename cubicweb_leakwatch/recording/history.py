@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cubicweb_leakwatch.probe.sample import Sample
-from cubicweb_leakwatch.records import NUMBERS, utc
+from cubicweb_leakwatch.recording.records import NUMBERS, utc
 from cubicweb_leakwatch.watch.finding import Event
 
 RESTART_FIELDS = (

@@ -4,14 +4,12 @@ Imports nothing of CubicWeb. The findings lie in the runtime directory, written 
 """
 
 import json
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.reports import last_line, python_program, write_private
+from cubicweb_leakwatch.apart import run_apart, write_private
 from cubicweb_leakwatch.watch.finding import Culprit, Finding
 
 FILE = "findings.json"
@@ -25,19 +23,13 @@ def conclude_apart(samples: Sequence[Mapping[str, Any]], limits: Mapping[str, in
 
     ``limits`` are bytes by process. Raises ``LeakwatchError`` when that fails.
     """
-    question = json.dumps({"samples": list(samples), "limits": dict(limits)})
-    command = [python_program(), "-m", "cubicweb_leakwatch.judge"]
-    try:
-        done = subprocess.run(
-            command, input=question.encode(), capture_output=True, timeout=JUDGE_TIMEOUT_S, check=False
-        )
-        found = json.loads(done.stdout) if done.returncode == 0 else None
-    except subprocess.TimeoutExpired as error:
-        raise LeakwatchError(f"no conclusion within {JUDGE_TIMEOUT_S:g} s", code="judge-timeout") from error
-    except ValueError:
-        found = None
-    if not isinstance(found, list):
-        raise LeakwatchError(f"no conclusion could be drawn: {last_line(done.stderr)}", code="judge")
+    found: list[dict[str, Any]] = run_apart(
+        "cubicweb_leakwatch.recording.judge",
+        kind=list,
+        what="the conclusion",
+        time_limit_s=JUDGE_TIMEOUT_S,
+        given=json.dumps({"samples": list(samples), "limits": dict(limits)}),
+    )
     return found
 
 

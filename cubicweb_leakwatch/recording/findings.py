@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cubicweb_leakwatch import conclusions, reports
+from cubicweb_leakwatch import reports
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.records import NUMBERS, utc
+from cubicweb_leakwatch.recording import conclusions
+from cubicweb_leakwatch.recording.records import NUMBERS, utc
 
 logger = logging.getLogger("leakwatch.findings")
 

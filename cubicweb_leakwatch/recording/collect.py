@@ -17,12 +17,12 @@ from typing import Any
 
 from cubicweb import ValidationError
 
-from cubicweb_leakwatch import keeping, records, restarting
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.findings import Findings
-from cubicweb_leakwatch.measuring import Measured, Measurement, Meter
 from cubicweb_leakwatch.probe.runtime import runtime_dir
-from cubicweb_leakwatch.restartlog import finished_restarts
+from cubicweb_leakwatch.recording import keeping, records, restarting
+from cubicweb_leakwatch.recording.findings import Findings
+from cubicweb_leakwatch.recording.measuring import Measured, Measurement, Meter
+from cubicweb_leakwatch.recording.restartlog import finished_restarts
 from cubicweb_leakwatch.settings import Settings
 
 logger = logging.getLogger("leakwatch.collect")

@@ -1,0 +1,1 @@
+"""What is recorded of an instance's processes, what is concluded from it, and what is done about it."""
