@@ -20,7 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cubicweb_leakwatch.heap.counts import take_counts
-
 from cubicweb_leakwatch.heap.dump import take_dump
 from cubicweb_leakwatch.probe.meters import private_bytes
 
