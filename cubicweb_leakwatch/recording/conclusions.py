@@ -18,17 +18,20 @@ STALE_S = 3600.0
 """Findings older than this are of another time: whoever wrote them has stopped."""
 
 
-def conclude_apart(samples: Sequence[Mapping[str, Any]], limits: Mapping[str, int | None]) -> list[dict[str, Any]]:
+def conclude_apart(
+    samples: Sequence[Mapping[str, Any]], limits: Mapping[str, int | None], events: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
     """Return a finding (as documented) for each process in ``samples``, worked out in a process of its own.
 
-    ``limits`` are bytes by process. Raises ``LeakwatchError`` when that fails.
+    ``limits`` are bytes by process, ``events`` what happened (``process``, ``t``, ``kind``, ``text``).
+    Raises ``LeakwatchError`` when that fails.
     """
     found: list[dict[str, Any]] = run_apart(
         "cubicweb_leakwatch.recording.judge",
         kind=list,
         what="the conclusion",
         time_limit_s=JUDGE_TIMEOUT_S,
-        given=json.dumps({"samples": list(samples), "limits": dict(limits)}),
+        given=json.dumps({"samples": list(samples), "limits": dict(limits), "events": list(events)}),
     )
     return found
 

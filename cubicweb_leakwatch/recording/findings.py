@@ -7,14 +7,14 @@ import datetime
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch import reports
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.recording import conclusions
+from cubicweb_leakwatch.recording import conclusions, history
 from cubicweb_leakwatch.recording.records import NUMBERS, utc
 
 logger = logging.getLogger("leakwatch.findings")
@@ -49,15 +49,19 @@ class Findings:
 
         Raises ``LeakwatchError`` when no conclusion can be drawn, and what the database raises.
         """
-        samples = write(lambda cnx: spread_samples(cnx, self.host, time.time()))
-        found = [self._with_holder(finding) for finding in self._conclude(samples, limits)]
+        now = time.time()
+        samples = write(lambda cnx: spread_samples(cnx, self.host, now))
+        deployments = write(lambda cnx: read_deployments(cnx, self.host, now))
+        found = [self._with_holder(finding) for finding in self._conclude(samples, limits, deployments)]
         for finding in found:
             write(partial(self._record, finding=finding))
         conclusions.write_findings(self.directory, found)
         return found
 
-    def _conclude(self, samples: list[dict[str, Any]], limits: Mapping[str, int | None]) -> list[dict[str, Any]]:
-        found = conclusions.conclude_apart(samples, limits) if samples else []
+    def _conclude(
+        self, samples: list[dict[str, Any]], limits: Mapping[str, int | None], deployments: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        found = conclusions.conclude_apart(samples, limits, deployments) if samples else []
         for finding in found:
             key, other = (finding["process"], finding["leak"]), (finding["process"], not finding["leak"])
             self._in_a_row[key] = self._in_a_row.get(key, 0) + 1
@@ -90,20 +94,16 @@ class Findings:
 def look_for_holder(directory: Path, process: str, culprits: Sequence[Mapping[str, Any]]) -> str:
     """Return what keeps a culprit alive, as a look into the process now tells; empty when that is not known."""
     try:
-        found = reports.new_reports(directory, process).items
+        return reports.look_for_holder(directory, process, [culprit["type"] for culprit in culprits])
     except LeakwatchError as error:
         logger.warning("no look for the holder process=%s: %s", process, error.message)
         return ""
-    types = [culprit["type"] for culprit in culprits]
-    return next((holder for report in found for holder in _holders(report, types)), "")
 
 
-def _holders(report: Mapping[str, Any], types: Sequence[str]) -> Iterator[str]:
-    """Return the holders of the cycles that the culprits are members of, the first culprit's first."""
-    for wanted in types:
-        for cycle in report["cycles"]:
-            if cycle["holder"] and wanted in {member["type"] for member in cycle["types"]}:
-                yield str(cycle["holder"])
+def read_deployments(cnx: Any, host: str, now: float) -> list[dict[str, Any]]:
+    """Return the last day's deployments on ``host``: two processes of a slot differ in what was installed."""
+    processes = [row for row in history.read_processes(cnx, now - LOOK_BACK_S, now) if row["host"] == host]
+    return [event for event in history.events(processes, ()) if event["kind"] == "deployment"]
 
 
 def _open_finding(cnx: Any, host: str, process: str) -> int | None:

@@ -1,7 +1,8 @@
 """``python -m cubicweb_leakwatch.recording.judge``: draw conclusions from samples, in a process that ends afterwards.
 
 The methods need NumPy and SciPy, tens of megabytes that a scheduler or a web worker must not keep. Standard input is
-one JSON object: ``samples`` (as documented) and ``limits`` (bytes by process); standard output is a list of findings.
+one JSON object: ``samples`` (as documented), ``limits`` (bytes by process) and ``events`` (what happened to which
+process); standard output is a list of findings.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import Any
 
 from cubicweb_leakwatch.errors import EXIT_DONE
 from cubicweb_leakwatch.probe.sample import Sample
+from cubicweb_leakwatch.watch.finding import Event
 
 
 def judged(question: dict[str, Any]) -> list[dict[str, Any]]:
@@ -18,11 +20,17 @@ def judged(question: dict[str, Any]) -> list[dict[str, Any]]:
     from cubicweb_leakwatch.watch.conclude import conclude
 
     by_process: dict[str, list[Sample]] = {}
+    events: dict[str, list[Event]] = {}
     for data in question["samples"]:
         sample = Sample.from_json(data)
         by_process.setdefault(sample.process, []).append(sample)
+    for event in question.get("events") or ():
+        events.setdefault(event["process"], []).append(Event(event["t"], event["kind"], event["text"]))
     limits = question.get("limits") or {}
-    return [conclude(samples, limit=limits.get(process)).as_json() for process, samples in sorted(by_process.items())]
+    return [
+        conclude(samples, limit=limits.get(process), events=events.get(process, ())).as_json()
+        for process, samples in sorted(by_process.items())
+    ]
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from cubicweb.devtools.testlib import CubicWebTC
 from cubicweb_leakwatch import reports
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.recording import conclusions, history
-from cubicweb_leakwatch.recording.findings import POINTS, Findings, spread_samples
+from cubicweb_leakwatch.recording.findings import POINTS, Findings, read_deployments, spread_samples
 from cubicweb_leakwatch.recording.judge import judged
 from cubicweb_leakwatch.recording.records import record_measured
 from cubicweb_leakwatch.watch.finding import Culprit, Finding
@@ -44,7 +44,7 @@ class FindingsTC(CubicWebTC):
         self.addCleanup(folder.cleanup)
         self.directory = Path(folder.name)
         self.findings = Findings(HOST, self.directory)
-        looks = mock.patch.object(reports, "new_reports", side_effect=LeakwatchError("nobody to look at"))
+        looks = mock.patch.object(reports, "look_for_holder", side_effect=LeakwatchError("nobody to look at"))
         looks.start()
         self.addCleanup(looks.stop)
         self.write(lambda cnx: record_measured(cnx, measured(sample(time.time() - 60), started_at=1.5e9)))
@@ -111,20 +111,15 @@ class FindingsTC(CubicWebTC):
 
     def test_the_holder_is_looked_up_once(self):
         """When a finding opens, one look into the process names what keeps the culprit; later rounds keep the name."""
-        cycles = [
-            {"holder": "elsewhere", "types": [{"type": "other", "count": 1}]},
-            {"holder": "app.POLLER.handlers", "types": [{"type": "hg.httphandler", "count": 2}]},
-        ]
-        report = mock.Mock(items=[{"cycles": cycles}])
-        with mock.patch.object(reports, "new_reports", return_value=report) as look:
+        with mock.patch.object(reports, "look_for_holder", return_value="app.POLLER.handlers") as look:
             nameless = dataclasses.replace(LEAK, holder=None)
             self.conclude(nameless, nameless, nameless, nameless)
-        look.assert_called_once_with(self.directory, "web-1")
+        look.assert_called_once_with(self.directory, "web-1", ["hg.httphandler"])
         assert self.recorded()[0][3] == "app.POLLER.handlers"
 
     def test_a_look_that_fails_leaves_the_holder_unknown(self):
         """No room for a copy, or a process that has gone: the finding opens all the same."""
-        with mock.patch.object(reports, "new_reports", side_effect=LeakwatchError("no room")):
+        with mock.patch.object(reports, "look_for_holder", side_effect=LeakwatchError("no room")):
             self.conclude(*[dataclasses.replace(LEAK, holder=None)] * 2)
         assert self.recorded()[0][3] is None
 
@@ -140,8 +135,20 @@ class FindingsTC(CubicWebTC):
         """How long a process has left depends on its limit."""
         with mock.patch.object(conclusions, "conclude_apart", return_value=[]) as conclude:
             self.findings.update(self.write, {"web-1": 4096})
-        (samples, limits), _ = conclude.call_args
-        assert (len(samples), limits) == (1, {"web-1": 4096})
+        (samples, limits, deployments), _ = conclude.call_args
+        assert (len(samples), limits, deployments) == (1, {"web-1": 4096}, [])
+
+    def test_the_judge_hears_of_deployments(self):
+        """A slot whose new process has other versions installed was deployed to, at its start."""
+        now = time.time()
+        for start, version in ((now - 7200, "6.9.5"), (now - 3600, "7.2.4")):
+            living = measured(sample(start + 60), name="web-2", pid=int(start), started_at=start)
+            living = dataclasses.replace(
+                living, identity=dataclasses.replace(living.identity, versions={"mercurial": version})
+            )
+            self.write(lambda cnx, living=living: record_measured(cnx, living))
+        (deployment,) = self.write(lambda cnx: read_deployments(cnx, HOST, now))
+        assert (deployment["process"], deployment["text"]) == ("web-2", "mercurial 6.9.5 → 7.2.4")
 
     def test_a_day_is_enough_and_evenly_spread(self):
         """Of the last day some hundred samples are read, evenly spread, with their types; of older ones none."""
@@ -166,7 +173,9 @@ class FindingsOnPostgresTC(FindingsTC):
 def test_the_judge_concludes_for_each_process():
     """A process apart gets samples of several processes and returns a finding for each."""
     samples = [{"t": 60.0 * i, "rss": 10**8, "process": name} for i in range(5) for name in ("web-1", "scheduler")]
-    assert [finding["process"] for finding in judged({"samples": samples})] == ["scheduler", "web-1"]
+    events = [{"process": "web-1", "t": 1.0, "kind": "deployment", "text": "x 1 → 2", "host": "h"}]
+    found = judged({"samples": samples, "events": events})
+    assert [finding["process"] for finding in found] == ["scheduler", "web-1"]
 
 
 def test_the_judge_runs_apart():

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from unittest import mock
 
 import pytest
@@ -63,6 +64,16 @@ def test_one_look_at_a_time(tmp_path, looked):
             reports.new_reports(tmp_path, wait_s=0.2)
     assert caught.value.code == "busy"
     looked.assert_not_called()
+
+
+def test_the_holder_of_the_first_culprit_that_is_there(tmp_path, looked, monkeypatch):
+    """Types are tried in turn; a name that looks like an option is a name all the same."""
+    monkeypatch.setattr(live, "taken_dump", lambda address: nullcontext({"path": "/x.dump"}))
+    groups = {"--help": [], "app.Entry": [{"text": "app.CACHE[…]"}]}
+    asked = mock.Mock(side_effect=lambda _module, *arguments, **_more: {"groups": groups[arguments[-1]]})
+    monkeypatch.setattr(reports, "run_apart", asked)
+    assert reports.look_for_holder(tmp_path, "web-1", ["--help", "app.Entry", "app.Other"]) == "app.CACHE[…]"
+    assert asked.call_args.args[-3:] == ("--", "/x.dump", "app.Entry")
 
 
 def test_who_waited_for_a_look_shares_it(tmp_path, looked):
