@@ -11,10 +11,11 @@ from cubicweb_leakwatch.probe.runtime import runtime_path
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance on this host: its name, the directory of its configuration and that of its processes' sockets."""
+    """One instance on this host: its name, the directories of its configuration, its data and its sockets."""
 
     name: str
     home: Path
+    data_home: Path
     runtime_dir: Path
 
 
@@ -36,7 +37,7 @@ def find_instance(name: str) -> Instance:
         appid=name, mode=CubicWebConfiguration.mode, instances_dir=CubicWebConfiguration.instances_dir
     )
     data_home = Path(CubicWebConfiguration.appdatahome.fget(bare))
-    return Instance(name, home, runtime_path(data_home))
+    return Instance(name, home, data_home, runtime_path(data_home))
 
 
 def _known(directory: Path) -> str:

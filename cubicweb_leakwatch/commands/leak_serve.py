@@ -103,7 +103,7 @@ class LeakServe(Command):
         from cubicweb_leakwatch.serve.run import run_launcher
 
         settings, spec = self._plan(asked)
-        runtime_dir(self.instance(asked).runtime_dir.parent)
+        runtime_dir(self.instance(asked).data_home)
         for line in plan_lines(settings, spec):
             say(line, sys.stderr)
         say(f"next: cubicweb-ctl leak-status {asked.instance}", sys.stderr)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from cubicweb_leakwatch.errors import ConfigurationError
 
+TENANT = "instance"
+"""The file in a runtime directory that holds the path of its instance's data directory."""
+
 SOCKET_NAME = re.compile(r"^(?P<name>[a-z]+(?:-\d+)?)-(?P<pid>\d+)\.sock$")
 
 
@@ -23,32 +26,58 @@ class ProbeAddress:
 
 
 def runtime_path(data_home: str | Path) -> Path:
-    """Return ``<CW_RUNTIME_DIR or the instance's data directory>/leakwatch``; nothing is created."""
-    return Path(os.environ.get("CW_RUNTIME_DIR") or data_home).absolute() / "leakwatch"
+    """Return ``<CW_RUNTIME_DIR or the instance's data directory>/leakwatch``; nothing is created.
+
+    Where instances share one CW_RUNTIME_DIR, the first keeps that name and each other's ends in ``-INSTANCE``: sockets
+    say which process they are of, not which instance.
+    """
+    home = Path(data_home).absolute()
+    shared = os.environ.get("CW_RUNTIME_DIR")
+    if not shared:
+        return home / "leakwatch"
+    path = Path(shared).absolute() / "leakwatch"
+    return path if _tenant(path) in (None, home) else path.with_name(f"leakwatch-{home.name}")
+
+
+def _tenant(path: Path) -> Path | None:
+    """Return the data directory whose instance uses this runtime directory; None when it is free."""
+    try:
+        home = Path((path / TENANT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return home if home.is_dir() else None
+
+
+def _move_in(path: Path, home: Path) -> Path:
+    """Note in the directory whose it is; return that of ``home``, another one where somebody was faster."""
+    with names_locked(path):
+        if _tenant(path) is None:
+            (path / TENANT).write_text(str(home), encoding="utf-8")
+    return runtime_path(home)
 
 
 def runtime_dir(data_home: str | Path) -> Path:
-    """Return the runtime directory, made with mode 0700 where it is missing.
+    """Return the runtime directory of the instance with this data directory, made with mode 0700 where it is missing.
 
     Raises ``ConfigurationError`` when it cannot be made or belongs to another user.
     """
-    path = runtime_path(data_home)
+    path = _made(runtime_path(data_home))
+    mine = _move_in(path, Path(data_home).absolute())
+    return path if mine == path else _made(mine)
+
+
+def _made(path: Path) -> Path:
+    hint = "give the instance's user a directory it may write to, by CW_RUNTIME_DIR"
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_owner(path)
         path.chmod(0o700)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot use the runtime directory {path}: {error.strerror}",
-            hint="give the instance's user a directory it may write to, by CW_RUNTIME_DIR",
-            code="runtime-directory",
+            f"cannot use the runtime directory {path}: {error.strerror}", hint, "runtime-directory"
         ) from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise ConfigurationError(
-            f"cannot write to the runtime directory {path}",
-            hint="give the instance's user a directory it may write to, by CW_RUNTIME_DIR",
-            code="runtime-directory",
-        )
+        raise ConfigurationError(f"cannot write to the runtime directory {path}", hint, "runtime-directory")
     return path
 
 

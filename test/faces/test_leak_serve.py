@@ -16,7 +16,7 @@ from cubicweb_leakwatch.site_cubicweb import options
 
 GIB = 1024**3
 ROOM = Room(host_total=8 * GIB, host_available=4 * GIB, cgroup_limit=None, cgroup_used=None)
-INSTANCE = Instance("site", Path("/etc/site"), Path("/var/site/leakwatch"))
+INSTANCE = Instance("site", Path("/etc/site"), Path("/var/site"), Path("/var/site/leakwatch"))
 
 
 def settings(**given: Any) -> Settings:

@@ -31,6 +31,27 @@ def test_cw_runtime_dir_wins(tmp_path, monkeypatch):
     assert runtime.runtime_dir(tmp_path / "data") == tmp_path / "run" / "leakwatch"
 
 
+def test_two_instances_that_share_a_directory_stay_apart(tmp_path, monkeypatch):
+    """The first has the documented name, the second its own; both find theirs again."""
+    monkeypatch.setenv("CW_RUNTIME_DIR", str(tmp_path / "run"))
+    for name in ("shop", "blog"):
+        (tmp_path / name).mkdir()
+    first, second = runtime.runtime_dir(tmp_path / "shop"), runtime.runtime_dir(tmp_path / "blog")
+    assert (first, second) == (tmp_path / "run" / "leakwatch", tmp_path / "run" / "leakwatch-blog")
+    assert stat.S_IMODE(second.stat().st_mode) == 0o700
+    assert [runtime.runtime_path(tmp_path / name) for name in ("shop", "blog")] == [first, second]
+
+
+def test_a_directory_whose_instance_is_gone_is_free_again(tmp_path, monkeypatch):
+    """An instance that was deleted keeps no other from the documented name."""
+    monkeypatch.setenv("CW_RUNTIME_DIR", str(tmp_path / "run"))
+    for name in ("shop", "blog"):
+        (tmp_path / name).mkdir()
+    runtime.runtime_dir(tmp_path / "shop")
+    (tmp_path / "shop").rmdir()
+    assert runtime.runtime_dir(tmp_path / "blog") == tmp_path / "run" / "leakwatch"
+
+
 def test_a_directory_open_to_others_is_closed(tmp_path, monkeypatch):
     """One that an earlier umask left open is closed again."""
     monkeypatch.delenv("CW_RUNTIME_DIR", raising=False)
