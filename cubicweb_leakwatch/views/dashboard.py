@@ -8,6 +8,7 @@ from cubicweb_web.views.actions import ManagersAction
 from pyramid.csrf import get_csrf_token
 
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.views import history
 from cubicweb_leakwatch.views.access import ManagersOnly, for_managers
 from cubicweb_leakwatch.views.markup import Html, element, join
@@ -80,18 +81,31 @@ class LeakwatchView(Page, StartupView):
         return element("nav", listed, aria_label=self._cw._("Time shown"))
 
     def processes(self, processes: list[dict[str, Any]]) -> Html | None:
-        """Return the table of processes, each with a link to a look into it and a button that replaces it."""
+        """Return the table of processes: a link to a look into each, and a button to replace it, if a launcher can."""
         if not processes:
             return element("p", "")
-        _ = self._cw._
-        told = _("Restart starts a successor first; the old process then finishes its requests and leaves.")
-        shown = overview(processes, self.figures, self._actions)
-        return join([element("h2", _("Processes")), shown, element("p", told, class_="lw-note")])
+        _, launcher = self._cw._, self._launcher()
+        if launcher is None:
+            told = _("No launcher serves this instance, so no process can be replaced from here.")
+        else:
+            told = _("Restart starts a successor first; the old process then finishes its requests and leaves.")
+        flags = [element("p", clean(flag), class_="lw-alarm") for flag in (launcher or {}).get("flags", ())]
+        shown = overview(processes, self.figures, self._look if launcher is None else self._actions)
+        return join([element("h2", _("Processes")), *flags, shown, element("p", told, class_="lw-note")])
+
+    def _launcher(self) -> dict[str, Any] | None:
+        """Return what the launcher says of itself; None where there is none to ask."""
+        try:
+            return dict(self._cw.call_service("leakwatch_launcher"))
+        except LeakwatchError:
+            return None
+
+    def _look(self, process: dict[str, Any]) -> Html:
+        return element("a", self._cw._("Look"), href=self._cw.build_url("view", vid="gc", process=process["name"]))
 
     def _actions(self, process: dict[str, Any]) -> Html:
-        look = element("a", self._cw._("Look"), href=self._cw.build_url("view", vid="gc", process=process["name"]))
         button = self.button("leakwatch-restart", self._cw._("Restart"), process=process["name"])
-        return join([look, button], " ")
+        return join([self._look(process), button], " ")
 
     def button(self, action: str, label: str, **fields: str) -> Html:
         """Return a form of one button that posts ``fields`` to ``action``."""

@@ -9,6 +9,8 @@ from face_data import HANDLER, HOSTILE, catalogue, process, report, restart, sam
 from cubicweb_leakwatch import live, reports
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.recording import coarse, history
+from cubicweb_leakwatch.serve import control
+from cubicweb_leakwatch.serve.control import LauncherError
 
 NO_PROBE = ConfigurationError("no probe answers in /run/x", hint="is the instance running?", code="no-probe")
 
@@ -23,6 +25,7 @@ class Answers:
         self.restarts = []
         self.looks = []
         self.kept = []
+        self.launcher = {"flags": []}
 
     def start(self, test):
         """Stand in for probes and history until the test's end."""
@@ -32,6 +35,7 @@ class Answers:
             (reports, "new_reports"): self._look,
             (coarse, "read_coarse_samples"): lambda *_a, **_k: self.samples,
             (history, "read_restarts"): lambda *_a, **_k: self.restarts,
+            (control, "ask_launcher"): self._ask_launcher,
         }
         for (module, name), stand_in in replaced.items():
             patch = mock.patch.object(module, name, stand_in)
@@ -42,6 +46,11 @@ class Answers:
         if isinstance(self.status, LeakwatchError):
             raise self.status
         return self.status, live.Look()
+
+    def _ask_launcher(self, *_args, **_kwargs):
+        if isinstance(self.launcher, LeakwatchError):
+            raise self.launcher
+        return self.launcher
 
     def _look(self, _directory, process=None, **_kwargs):
         self.looks.append(process)
@@ -124,6 +133,18 @@ class PagesTC(WebCWTC):
         assert text.count('/leakwatch-restart" method="post"') == 2
         assert text.count('name="csrf_token"') >= 2
         assert 'aria-label="Restart scheduler"' in text
+
+    def test_without_a_launcher_there_is_no_restart_button(self):
+        """A button that can only fail is not shown; the page says why."""
+        self.answers.launcher = LauncherError("no launcher is running", code="no-launcher")
+        text = self.page("leakwatch")
+        assert "leakwatch-restart" not in text
+        assert "No launcher serves this instance" in text
+
+    def test_what_the_launcher_complains_of_stands_on_the_page(self):
+        """A successor that failed is an alarm until it is solved."""
+        self.answers.launcher = {"flags": ["web-1: the successor died <at once>"]}
+        assert "the successor died &lt;at once&gt;" in self.page("leakwatch")
 
     def test_hostile_names_are_text(self):
         """Wherever they come from."""
