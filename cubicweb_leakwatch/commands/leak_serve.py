@@ -73,8 +73,8 @@ class LeakServe(Command):
     )
 
     def data(self, asked: Namespace) -> dict[str, Any]:
-        """Return the plan as data."""
-        self.planned = self._plan(asked)
+        """Return the plan as data; raises what would keep it from starting, except with ``--dry-run``."""
+        self.planned = self._plan(asked) if asked.dry_run else self._startable(asked)
         return dict(self.planned[1].fields())
 
     def _plan(self, asked: Namespace) -> Any:
@@ -91,6 +91,16 @@ class LeakServe(Command):
         check_spec(spec)
         return loaded.settings, spec
 
+    def _startable(self, asked: Namespace) -> Any:
+        """Return the plan once nothing stands in its way: a refusal comes before any of it is told."""
+        from cubicweb_leakwatch.probe.runtime import runtime_dir
+        from cubicweb_leakwatch.serve.preflight import check_start
+
+        settings, spec = self._plan(asked)
+        runtime_dir(self.instance(asked).data_home)
+        check_start(spec)
+        return settings, spec
+
     def lines(self, data: dict[str, Any], asked: Namespace, screen: Screen) -> Iterable[str]:
         """Return the plan for people."""
         return plan_lines(*self.planned)
@@ -99,11 +109,9 @@ class LeakServe(Command):
         """Become the launcher; with ``--dry-run`` show the plan."""
         if asked.dry_run or asked.json:
             return super().run(asked)
-        from cubicweb_leakwatch.probe.runtime import runtime_dir
         from cubicweb_leakwatch.serve.run import run_launcher
 
-        settings, spec = self._plan(asked)
-        runtime_dir(self.instance(asked).data_home)
+        settings, spec = self._startable(asked)
         for line in plan_lines(settings, spec):
             say(line, sys.stderr)
         say(f"next: cubicweb-ctl leak-status {asked.instance}", sys.stderr)

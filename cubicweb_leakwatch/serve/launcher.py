@@ -29,6 +29,7 @@ from cubicweb_leakwatch.serve.runtime import Runtime
 from cubicweb_leakwatch.serve.sdnotify import NotifyReceiver
 from cubicweb_leakwatch.serve.signals import SignalQueue, signal_name
 from cubicweb_leakwatch.serve.sockets import (
+    PATIENCE_AFTER_CRASH_S,
     adopt_listeners,
     close_listeners,
     describe,
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 # The longest sleep: SIGUSR1 is collected, not delivered, and the watched memory of strangers is read this often.
 LONGEST_WAIT_S = 1.0
 LONGEST_EXTENSION_S = 120.0
-# How long the workers of a launcher that was killed may take to let go of its sockets.
-PATIENCE_AFTER_CRASH_S = 2.0
 
 
 class Launcher:

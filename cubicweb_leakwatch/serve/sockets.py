@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 BACKLOG = 1024
 IN_USE = "address-in-use"
 FIRST_LISTEN_FD = 3
+# How long the workers of a launcher that was killed may take to let go of its sockets.
+PATIENCE_AFTER_CRASH_S = 2.0
 
 
 def open_listeners(bind: tuple[str, ...], *, socket_mode: int = 0o660, patience_s: float = 0.0) -> list[socket.socket]:

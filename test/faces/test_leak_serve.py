@@ -1,6 +1,7 @@
 """leak-serve: what the launcher is told, and what the operator reads before it starts."""
 
 import json
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -115,6 +116,30 @@ def test_dry_run_is_a_document_and_starts_nothing(
     document = json.loads(capsys.readouterr().out)
     assert document["data"]["instance"] == "site"
     assert document["data"]["workers"] == 1
+
+
+@pytest.fixture
+def a_site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Return the name of an instance that could be served, with directories of its own."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "bootstrap_cubes").write_text("leakwatch\n")
+    for name in ("CW_INSTANCES_DIR", "CW_INSTANCES_DATA_DIR", "CW_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr(serving, "load", lambda instance: serving.Loaded(settings(), "127.0.0.1:0"))
+    return "site"
+
+
+def test_a_port_in_use_is_one_line_before_the_plan(a_site: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As text and as a document; --dry-run shows the plan all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert LeakServe(None).main_run([a_site, "--bind", bind]) == 1
+        told = capsys.readouterr()
+        assert told.err.count("\n") == 1
+        assert "is in use" in told.err
+        assert LeakServe(None).main_run([a_site, "--bind", bind, "--json"]) == 1
+        assert json.loads(capsys.readouterr().out)["error"]["code"] == "address-in-use"
+        assert LeakServe(None).main_run([a_site, "--bind", bind, "--json", "--dry-run"]) == 0
 
 
 @pytest.mark.parametrize("words", [["--workers", "0"], ["--threads", "x"], ["--memory-limit", "lots"]])

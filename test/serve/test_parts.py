@@ -15,6 +15,7 @@ from cubicweb_leakwatch.serve.books import Abandoned, Books
 from cubicweb_leakwatch.serve.journal import REMEMBERED, Journal
 from cubicweb_leakwatch.serve.manager import Manager
 from cubicweb_leakwatch.serve.minder import Minder
+from cubicweb_leakwatch.serve.preflight import check_start
 from cubicweb_leakwatch.serve.records import Worker
 from cubicweb_leakwatch.serve.runtime import Runtime
 from cubicweb_leakwatch.serve.sdnotify import NotifyReceiver, notify, parse
@@ -221,6 +222,29 @@ def test_the_runtime_directory_of_another_user_is_refused(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(ConfigurationError, match="belongs to another user"):
         Runtime(str(tmp_path), "i")
+
+
+def test_a_start_that_cannot_work_is_refused_beforehand(tmp_path):
+    """Another launcher, or an address in use; what was tried is given back."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        spec = a_spec(runtime_dir=str(tmp_path), bind=(f"127.0.0.1:{taken.getsockname()[1]}",))
+        with pytest.raises(LeakwatchError, match="in use"):
+            check_start(spec)
+    path = tmp_path / "site.sock"
+    spec = a_spec(runtime_dir=str(tmp_path), bind=(f"unix:{path}",))
+    check_start(spec)
+    assert not path.exists()
+    running = Runtime(str(tmp_path), "i")
+    assert not running.unclean
+    with pytest.raises(LeakwatchError, match="another launcher"):
+        check_start(spec)
+
+
+def test_a_look_before_the_start_leaves_the_trace_of_a_crash(tmp_path):
+    """The launcher waits for the orphans of the one before it, as if nobody had looked."""
+    (tmp_path / "launcher.lock").write_text("12345\n")
+    check_start(a_spec(runtime_dir=str(tmp_path), bind=("127.0.0.1:0",)))
+    assert Runtime(str(tmp_path), "i").unclean
 
 
 def test_a_flood_of_abandoned_requests_is_counted_and_not_listed():
