@@ -83,3 +83,5 @@ def test_it_leaves(instance: Instance) -> None:
     shell(instance, 'drop_cube("leakwatch")')
     assert entity_types(instance) == set()
     assert query(instance, "Any X WHERE X is CWUser, X login 'admin'")
+    checked = ctl(instance, "db-check", instance.name)
+    assert "unknown type" not in checked.stdout + checked.stderr
