@@ -1,9 +1,9 @@
 """Finding an instance by its name: its directories, without loading it, its cubes or its database."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 from cubicweb_leakwatch.errors import ConfigurationError
 from cubicweb_leakwatch.probe.runtime import runtime_path
@@ -19,25 +19,48 @@ class Instance:
     runtime_dir: Path
 
 
+def instances_dir() -> Path:
+    """Return the directory of the instances, found as ``CubicWebConfiguration.instances_dir`` finds it."""
+    if _mode() == "user":
+        default = "~/etc/cubicweb.d"
+    else:
+        default = "/etc/cubicweb.d" if _prefix() == "/usr" else f"{_prefix()}/etc/cubicweb.d"
+    return Path(os.environ.get("CW_INSTANCES_DIR", default)).expanduser().absolute()
+
+
+def data_home(name: str) -> Path:
+    """Return the data directory of the instance ``name``, as the ``appdatahome`` of its configuration."""
+    if _mode() == "user":
+        default = str(instances_dir())
+    else:
+        default = "/var/lib/cubicweb/instances" if _prefix() == "/usr" else f"{_prefix()}/var/lib/cubicweb/instances"
+    return Path(os.environ.get("CW_INSTANCES_DATA_DIR", default)).absolute() / name
+
+
+def _mode() -> str:
+    mode = os.environ.get("CW_MODE", "user" if "VIRTUAL_ENV" in os.environ else "system")
+    if mode not in ("user", "system"):
+        raise ConfigurationError(f"CW_MODE is {mode!r}", hint="it is either user or system", code="bad-mode")
+    return mode
+
+
+def _prefix() -> str:
+    return os.environ.get("CW_INSTALL_PREFIX", sys.prefix)
+
+
 def find_instance(name: str) -> Instance:
-    """Return the instance called ``name``.
+    """Return the instance called ``name``; CubicWeb, whose configuration takes half a second to load, is not.
 
     Raises ``ConfigurationError`` (code ``unknown-instance``) naming those that there are.
     """
-    from cubicweb.cwconfig import CubicWebConfiguration
-
-    directory = Path(CubicWebConfiguration.instances_dir())
+    directory = instances_dir()
     home = directory / name
     if not name or Path(name).name != name or not home.is_dir():
         raise ConfigurationError(
             f"no instance {name!r} in {directory}", hint=_known(directory), code="unknown-instance"
         )
-    # the data directory follows from the mode and the environment alone; a whole configuration would load the cubes
-    bare = SimpleNamespace(
-        appid=name, mode=CubicWebConfiguration.mode, instances_dir=CubicWebConfiguration.instances_dir
-    )
-    data_home = Path(CubicWebConfiguration.appdatahome.fget(bare))
-    return Instance(name, home, data_home, runtime_path(data_home))
+    data = data_home(name)
+    return Instance(name, home, data, runtime_path(data))
 
 
 def _known(directory: Path) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -92,6 +93,18 @@ def test_status_has_a_row_of_the_process(site: tuple[Path, int], capsys: pytest.
     assert (row["name"], row["pid"], row["state"], row["garbage"]) == ("web-1", site[1], "serving", 0)
     assert row["verdict"] == "not-enough-data"
     assert row["limit"] is None
+
+
+def test_a_command_that_asks_the_probes_starts_fast(site: tuple[Path, int]) -> None:
+    """Less than 0.4 s of the processor from start to end; neither CubicWeb nor NumPy is loaded."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    words = [sys.executable, "-X", "importtime", "-m", "cubicweb_leakwatch", "leak-status", "site", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert len(json.loads(done.stdout)["data"]["processes"]) == 1
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert loaded & {"cubicweb", "cubicweb.cwconfig", "logilab.common", "numpy", "pyramid"} == set()
+    assert (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime) < 0.4
 
 
 def test_gc_finds_the_cycle_and_names_what_keeps_it(site: tuple[Path, int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,45 @@
+"""``leakwatch leak-NAME …``, or ``python -m cubicweb_leakwatch``: the commands of ``cubicweb-ctl`` without its start.
+
+``cubicweb-ctl`` imports the whole of CubicWeb and of every installed cube before it looks at its first word; most of
+our commands need none of that.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from cubicweb_leakwatch.__pkginfo__ import version
+from cubicweb_leakwatch.commands import COMMANDS
+from cubicweb_leakwatch.errors import EXIT_CONFIGURATION, EXIT_DONE
+
+PROGRAM = "leakwatch"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; without a command's name, tell which there are."""
+    name, *rest = [*(sys.argv[1:] if words is None else words), ""]
+    if name in ("", "-h", "--help"):
+        print(overview())
+        return EXIT_DONE
+    if name == "--version":
+        print(f"{PROGRAM} {version}")
+        return EXIT_DONE
+    command = next((command for command in COMMANDS if command.name == name), None)
+    if command is None:
+        print(f"{PROGRAM}: no command {name!r} (see {PROGRAM} --help)", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    code: int = command().main_run(rest[:-1])
+    return code
+
+
+def overview() -> str:
+    """Return the list of the commands."""
+    width = max(len(command.name) for command in COMMANDS)
+    listed = "\n".join(f"  {command.name:<{width}}  {command.short_description()}" for command in COMMANDS)
+    return (
+        f"usage: {PROGRAM} leak-NAME [words and options]\n\n{listed}\n\n"
+        f"{PROGRAM} leak-NAME --help tells more. cubicweb-ctl has the same commands, and takes longer to start."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

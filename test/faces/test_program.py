@@ -1,0 +1,70 @@
+"""``leakwatch``: the commands without CubicWeb's start; and the instance found as CubicWeb finds it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cubicweb_leakwatch.__main__ import main
+from cubicweb_leakwatch.commands import COMMANDS
+
+BOTH = """
+import json
+from cubicweb.cwconfig import CubicWebConfiguration as Theirs
+from cubicweb_leakwatch.commands.instance import data_home, instances_dir
+bare = type("Bare", (), {"appid": "x", "mode": Theirs.mode, "instances_dir": Theirs.instances_dir})()
+theirs = Theirs.instances_dir(), Theirs.appdatahome.fget(bare)
+print(json.dumps([theirs, [str(instances_dir()), str(data_home("x"))]]))
+"""
+
+ENVIRONMENTS = (
+    {},
+    {"CW_MODE": "user"},
+    {"VIRTUAL_ENV": "/venv"},
+    {"CW_INSTALL_PREFIX": "/usr"},
+    {"CW_INSTALL_PREFIX": "/opt/cw", "VIRTUAL_ENV": "/venv", "CW_MODE": "system"},
+    {"CW_INSTANCES_DIR": "here/etc", "CW_INSTANCES_DATA_DIR": "/data", "CW_MODE": "user"},
+)
+
+
+def run(*words: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with these words in an environment without CubicWeb's variables."""
+    inherited = {n: v for n, v in os.environ.items() if not n.startswith("CW_") and n != "VIRTUAL_ENV"}
+    return subprocess.run(
+        [sys.executable, *words], env={**inherited, **changes}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=str)
+def test_an_instance_is_where_cubicweb_has_it(environment: dict[str, str]) -> None:
+    """Whatever mode, prefix and directories the environment names."""
+    theirs, ours = json.loads(run("-c", BOTH, **environment).stdout)
+    assert ours == [path.rstrip("/") for path in theirs]
+
+
+def test_a_mode_that_is_none_is_one_line() -> None:
+    """CubicWeb fails on an assertion there."""
+    done = run("-m", "cubicweb_leakwatch", "leak-status", "x", CW_MODE="usr")
+    assert done.returncode == 4
+    assert done.stderr.splitlines() == ["leak-status: CW_MODE is 'usr' (it is either user or system)"]
+
+
+def test_without_a_name_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with its purpose."""
+    assert main([]) == 0
+    listed = capsys.readouterr().out
+    assert [command.name for command in COMMANDS if f"  {command.name} " not in listed] == []
+
+
+def test_a_name_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """And the exit code of a wrong configuration."""
+    assert main(["leak-nothing"]) == 4
+    assert capsys.readouterr().err == "leakwatch: no command 'leak-nothing' (see leakwatch --help)\n"
+
+
+def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """For a bug report."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("leakwatch ")
