@@ -1,8 +1,10 @@
-"""What leakwatch adds to the web application: its probe, the count of requests, health checks, two actions.
+"""What leakwatch adds to the web application: its probe, the count of requests, health checks, metrics, two actions.
 
-The health checks are for balancers and say one word to anybody; everything else is for managers.
+The health checks are for balancers and say one word to anybody; everything else is for managers, and the metrics for a
+monitoring server that has the token.
 """
 
+import hmac
 import json
 from typing import Any
 
@@ -17,7 +19,10 @@ from pyramid.security import DENY_ALL, NO_PERMISSION_REQUIRED, Allow
 from cubicweb_leakwatch import probing
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.probe.process import this_process
+from cubicweb_leakwatch.probe.runtime import runtime_path
+from cubicweb_leakwatch.settings import read_settings
 
+METRICS = "/_leakwatch/metrics"
 HEALTH = {"livez": "/_leakwatch/livez", "readyz": "/_leakwatch/readyz", "healthz": "/_leakwatch/healthz"}
 ACTIONS = {"restart": "/leakwatch-restart", "snapshot": "/leakwatch-snapshot"}
 
@@ -42,6 +47,8 @@ def includeme(config: Configurator) -> None:
     config.add_view(livez, route_name="leakwatch-livez", permission=NO_PERMISSION_REQUIRED, require_csrf=False)
     config.add_view(livez, route_name="leakwatch-healthz", permission=NO_PERMISSION_REQUIRED)
     config.add_view(readyz, route_name="leakwatch-readyz", permission=NO_PERMISSION_REQUIRED)
+    config.add_route("leakwatch-metrics", METRICS, request_method=("GET", "HEAD"))
+    config.add_view(metrics, route_name="leakwatch-metrics", permission=NO_PERMISSION_REQUIRED)
     for name, path in ACTIONS.items():
         config.add_route(f"leakwatch-{name}", path, request_method="POST", factory=Managers)
     config.add_view(restart, route_name="leakwatch-restart", permission="leakwatch")
@@ -65,6 +72,33 @@ def readyz(_request: Request) -> Response:
     """Say whether the process takes requests; 503 while it starts or drains."""
     state = this_process().state
     return Response(f"{state}\n", content_type="text/plain", status=200 if state == "serving" else 503)
+
+
+def metrics(request: Request) -> Response:
+    """Tell the metrics of all processes on this host to a manager, or to who has the token; others learn nothing."""
+    config = request.registry["cubicweb.config"]
+    if not (has_token(request, read_settings(config).metrics_token) or "managers" in request.effective_principals):
+        return Response("the token, please\n", 401, content_type="text/plain", www_authenticate="Bearer")
+    # here alone: a site that nobody monitors does not carry it
+    from cubicweb_leakwatch.metrics import text
+    from cubicweb_leakwatch.metrics.gather import gather
+
+    figures = gather(runtime_path(config.appdatahome), config.appid)
+    if "application/openmetrics-text" in request.headers.get("Accept", ""):
+        return _text(text.openmetrics(figures), text.OPENMETRICS_TYPE)
+    return _text(text.prometheus(figures), text.PROMETHEUS_TYPE)
+
+
+def has_token(request: Request, token: str | None) -> bool:
+    """Say whether the request bears the token; how long that takes does not depend on how much of it is right."""
+    scheme, _space, given = request.headers.get("Authorization", "").partition(" ")
+    # latin-1: what a client sends may be any bytes, and must not raise
+    same = hmac.compare_digest(given.strip().encode("latin-1", "replace"), (token or "").encode())
+    return token is not None and scheme.lower() == "bearer" and same
+
+
+def _text(body: str, content_type: str) -> Response:
+    return Response(body.encode(), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
 def restart(request: Request) -> Response:

@@ -46,6 +46,7 @@ COMMANDS = tuple(
         "analyze",
         "diagnose",
         "collect",
+        "metrics",
         "purge",
         "doctor",
     )

@@ -46,6 +46,7 @@ class Answers:
             "listening": self.listening,
             "workers_wanted": self.fleet.workers_wanted,
             "flags": list(self.fleet.flags.values()),
+            "restarts": self.journal.counts,
             "processes": [worker.row() for worker in workers],
         }
 

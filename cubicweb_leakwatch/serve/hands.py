@@ -58,6 +58,7 @@ class ProcessHands:
         shown = ("process", "id", "outcome", "reason", "detail", "accepted", "answered", "client_left", "abandoned")
         log("restart", **{name: record[name] for name in shown})
         self.journal.add(record)
+        self.journal.count(restart.process, str(restart.outcome))
 
     def note(self, event: str, **fields: object) -> None:
         """Write a line to the log."""

@@ -27,6 +27,8 @@ class Journal:
     def __init__(self, directory: str) -> None:
         self.path = f"{directory}/{JOURNAL}"
         self._lines: deque[str] = deque(maxlen=REMEMBERED)
+        # How many restarts of each process ended how, since this launcher started: what a counter needs.
+        self.counts: dict[str, dict[str, int]] = {}
         self._load()
 
     def add(self, record: dict[str, Any]) -> None:
@@ -37,6 +39,11 @@ class Journal:
             self._append(line)
         except OSError as error:
             log("journal-not-written", path=self.path, why=error.strerror)
+
+    def count(self, process: str, outcome: str) -> None:
+        """Count a finished restart."""
+        outcomes = self.counts.setdefault(process, {})
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
     def after(self, last_id: str) -> list[str]:
         """Return the remembered records whose id comes after ``last_id``, oldest first, as JSON texts.

@@ -7,11 +7,23 @@ from pyramid.request import Request
 
 from cubicweb_leakwatch.counting import served_by
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.metrics.text import OPENMETRICS_TYPE, PROMETHEUS_TYPE
 from cubicweb_leakwatch.probe.process import this_process
+from cubicweb_leakwatch.routes import METRICS, has_token
 from cubicweb_leakwatch.serve.control import LauncherError
 
 ASK_LAUNCHER = "cubicweb_leakwatch.serve.control.ask_launcher"
 JSON = {"Accept": "application/json"}
+
+
+def wire(text):
+    """Return text as a header carries its UTF-8."""
+    return text.encode().decode("latin-1")
+
+
+def bearer(token):
+    """Return the header of a client that sends a token."""
+    return {"Authorization": f"Bearer {wire(token)}"}
 
 
 class RoutesTC(PyramidWebCWTC):
@@ -40,6 +52,43 @@ class RoutesTC(PyramidWebCWTC):
             this_process().state = state
             self.webapp.get("/_leakwatch/readyz", status=503)
             self.webapp.get("/_leakwatch/livez", status=200)
+
+    def test_metrics_are_for_managers_and_who_has_the_token(self):
+        """Visitors and users learn nothing, not even with the empty token of an instance that has none."""
+        for headers in ({}, bearer(""), bearer("no"), {"Authorization": "Bearer"}):
+            assert "leakwatch_" not in self.webapp.get(METRICS, headers=headers, status=401).text
+        self.login("ada", "ada12345")
+        self.webapp.get(METRICS, status=401)
+        self.login()
+        assert "leakwatch_launcher_up" in self.webapp.get(METRICS, status=200).text
+
+    def test_the_metrics_token_is_compared_whole(self):
+        """Neither a beginning of it, nor more than it, nor other schemes; its letters may be any."""
+        for token in ("s3cret-tökèn", "x" * 200):
+            self.config.global_set_option("leakwatch-metrics-token", token)
+            for wrong in (token[:-1], token + "x", token.upper(), "\xff\xfe"):
+                self.webapp.get(METRICS, headers=bearer(wrong), status=401)
+            self.webapp.get(METRICS, headers={"Authorization": f"Basic {wire(token)}"}, status=401)
+            self.webapp.get(f"{METRICS}?token={wire(token)}", status=401)
+            assert "leakwatch_launcher_up" in self.webapp.get(METRICS, headers=bearer(token), status=200).text
+
+    def test_the_comparison_of_tokens_takes_constant_time(self):
+        """It is hmac's own that compares, and it compares even where no token is set."""
+        for token in ("right", None):
+            with mock.patch("cubicweb_leakwatch.routes.hmac.compare_digest", return_value=True) as compare:
+                assert has_token(Request.blank("/", headers=bearer("wrong")), token) is (token is not None)
+            compare.assert_called_once_with(b"wrong", (token or "").encode())
+
+    def test_metrics_come_in_the_format_that_is_asked_for(self):
+        """OpenMetrics for who names it, Prometheus' text for all others; nothing is cached."""
+        self.login()
+        plain = self.webapp.get(METRICS, status=200)
+        assert plain.headers["Content-Type"] == PROMETHEUS_TYPE
+        assert plain.headers["Cache-Control"] == "no-store"
+        asked = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}
+        told = self.webapp.get(METRICS, headers=asked, status=200)
+        assert told.headers["Content-Type"] == OPENMETRICS_TYPE
+        assert told.text.endswith("# EOF\n")
 
     def test_a_manager_has_a_worker_replaced(self):
         """The button reaches the launcher with the process, the reason and who asked, and leads back to the page."""
