@@ -8,7 +8,7 @@ from typing import Any
 
 from cubicweb_leakwatch.commands.instance import Instance
 from cubicweb_leakwatch.room import Room
-from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing
+from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing, policy_of
 from cubicweb_leakwatch.settings import Settings
 from cubicweb_leakwatch.watch.units import format_bytes
 
@@ -93,6 +93,7 @@ def plan(instance: Instance, loaded: Loaded, asked: Namespace, room: Room) -> La
         environment={**_virtual_environment(), **_links(asked.bind), **passed_on},
         limits=Limits(memory_bytes=limit, max_requests=settings.max_requests or 0, max_age_s=settings.max_age_s or 0.0),
         timing=Timing(drain_timeout_s=settings.drain_timeout_s),
+        policy=policy_of(settings.rules),
     )
 
 

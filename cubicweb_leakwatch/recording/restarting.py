@@ -20,6 +20,8 @@ logger = logging.getLogger("leakwatch.restarting")
 
 PAST_S = 86400.0
 DONE = "done"
+AUTOMATIC = ("worker", "policy")
+"""Who asks for a restart that counts against the budget."""
 
 
 def replace_if_due(
@@ -36,7 +38,8 @@ def replace_if_due(
         moving = _moving(directory)
         decision = decide(candidates(processes, findings, moving), rules, datetime.datetime.now().astimezone(), past)
         if decision.process is not None:
-            ask_launcher(str(directory), "restart", process=decision.process, reason=decision.reason, by="policy")
+            asked = {"process": decision.process, "reason": decision.reason, "by": "policy"}
+            ask_launcher(str(directory), "restart", policy=True, planned=not decision.urgent, **asked)
             logger.warning("replacement asked for process=%s reason=%s", decision.process, decision.reason)
     except LeakwatchError as error:
         if error.code != "no-launcher":
@@ -48,9 +51,9 @@ def replace_if_due(
 
 
 def _moving(directory: Path) -> set[str]:
-    """Return the slots that are being replaced now, as the launcher says."""
+    """Return the slots that are being replaced now, as the launcher says; one that waits for its hour is not."""
     restarts = ask_launcher(str(directory), "restarts", after=None)["restarts"]
-    return {restart["process"] for restart in restarts if restart.get("stage") != DONE}
+    return {each["process"] for each in restarts if each.get("stage") != DONE and not each.get("held")}
 
 
 def candidates(
@@ -78,8 +81,11 @@ def read_past(cnx: Any, host: str, now: float) -> list[PastRestart]:
     """Return the restarts of the last day on ``host``."""
     since = datetime.datetime.fromtimestamp(now - PAST_S, datetime.UTC)
     rows = cnx.execute(
-        "Any N, T, O, B, A WHERE X is WorkerRestart, X host %(h)s, X process N, X requested_at T, X outcome O,"
-        " X rss_before B, X rss_after A, X requested_at >= %(since)s",
+        "Any N, T, O, B, A, Y WHERE X is WorkerRestart, X host %(h)s, X process N, X requested_at T, X outcome O,"
+        " X rss_before B, X rss_after A, X asked_by Y, X requested_at >= %(since)s",
         {"h": host, "since": since},
     ).rows
-    return [PastRestart(name, t.timestamp(), outcome or "replaced", b, a) for name, t, outcome, b, a in rows]
+    return [
+        PastRestart(name, t.timestamp(), outcome or "replaced", b, a, by in (None, *AUTOMATIC))
+        for name, t, outcome, b, a, by in rows
+    ]

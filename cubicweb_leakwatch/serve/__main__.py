@@ -12,7 +12,8 @@ from pathlib import Path
 
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.serve.run import run_launcher
-from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing
+from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing, policy_of
+from cubicweb_leakwatch.watch.policy import Rules, parse_budget, parse_mode, parse_window
 from cubicweb_leakwatch.watch.units import parse_duration, parse_size
 
 EXAMPLES = """\
@@ -47,6 +48,15 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--drain-timeout", type=parse_duration, default=30.0, metavar="DURATION", help="longest drain of a worker (30s)"
     )
+    add("--restart", type=parse_mode, default="auto", metavar="MODE",
+        help="auto replaces, advise only says what it would do, off leaves it to you (auto)")  # fmt: skip
+    add("--restart-budget", type=parse_budget, metavar="N/TIME", help="automatic restarts at most, e.g. 6/h (no bound)")
+    add(
+        "--restart-window",
+        type=parse_window,
+        metavar="HH:MM-HH:MM",
+        help="when workers are replaced for requests or age",
+    )
     add("--ready-timeout", type=parse_duration, default=60.0, metavar="DURATION", help="longest boot (60s)")
     add("--ready-path", default="/", metavar="PATH", help="what a new worker asks itself first, with --wsgi (/)")
     add("--runtime-dir", metavar="DIR", help="for sockets, lock and journal (below XDG_RUNTIME_DIR or the temp folder)")
@@ -75,6 +85,7 @@ def specification(options: argparse.Namespace) -> LaunchSpec:
         environment={"LEAKWATCH_INSTANCE": name},
         limits=Limits(memory_bytes=options.memory_limit, max_requests=options.max_requests, max_age_s=options.max_age),
         timing=Timing(drain_timeout_s=options.drain_timeout, ready_timeout_s=options.ready_timeout),
+        policy=policy_of(Rules(options.restart, options.restart_budget, options.restart_window)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.serve.logline import iso
@@ -56,6 +57,11 @@ class Answers:
         names = list(self.fleet.slots) if name is None else [str(name)]
         reason = str(question.get("reason") or "by hand")[:MAX_REASON]
         by = str(question.get("by") or "control socket")[:MAX_REASON]
+        if question.get("policy") is True:
+            planned = question.get("planned") is True
+            now = time.monotonic()
+            wishes = [self.fleet.replacements.propose(each, reason, by, now, planned=planned) for each in names]
+            return {"requested": [{"id": wish.id, "process": wish.process} for wish in wishes]}
         broken = question.get("broken") is True
         wishes = [self.fleet.replacements.ask(each, reason, by, broken=broken) for each in names]
         return {"requested": [{"id": wish.id, "process": wish.process} for wish in wishes]}

@@ -211,7 +211,8 @@ class Fleet:
 
     def _recover(self, slot: Slot) -> None:
         slot.failures = 0
-        self.flags.pop(slot.name, None)
+        for key in (slot.name, f"{slot.name} waits", f"{slot.name} advice"):
+            self.flags.pop(key, None)
 
     def _overdue(self, worker: Worker) -> None:
         if worker.state == STARTING:

@@ -1,21 +1,31 @@
-"""A worker's own guard: each second it looks at its memory, age and number of requests, and asks for its successor."""
+"""A worker's own guard: each second it looks at its memory, descriptors, threads, age and number of requests.
+
+Over a limit it asks for its successor; free memory that the allocator holds is given back first.
+"""
 
 import ctypes
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cubicweb_leakwatch.errors import ConfigurationError
 from cubicweb_leakwatch.probe.meters import private_bytes
+from cubicweb_leakwatch.serve.ceilings import Ceiling, ceilings
 from cubicweb_leakwatch.watch.units import format_bytes, format_duration
 
 SAMPLES = 3
 """Consecutive seconds over the limit before anything is done: a spike is no leak."""
 
 ASK_AGAIN_S = 30.0
+TRIM_AGAIN_S = 600.0
+"""Memory that was given back and is in use again so soon is needed: the next time a successor is asked for."""
+
 JITTER = 0.1
 """Share of a limit by which a worker's own may lie below it, so that workers started together do not end together."""
+
+NEAR = 0.8
+"""Share of the memory limit at which the launcher is told, so that it sees whether its last restart helped."""
 
 
 @dataclass(frozen=True)
@@ -27,70 +37,96 @@ class GuardLimits:
     max_age_s: float = 0.0
 
 
-class Guard:
-    """Call :meth:`check` each second; ``ask(reason)`` is called when a successor is wanted.
+@dataclass(frozen=True)
+class Surroundings:
+    """What the guard measures with, and whom it tells.
 
-    ``requests`` tells how many were served. Raises ConfigurationError when the memory limit is below what the worker
-    already uses: it would be replaced for ever.
+    ``ask(reason, planned)``: a successor is wanted; a planned one (requests, age) may wait for its hour.
+    ``near(bytes)``: above 80 % of the memory limit. ``trimmed(bytes)``: so much the allocator gave back.
+    ``requests()``: how many were served.
     """
 
-    def __init__(
-        self,
-        limits: GuardLimits,
-        ask: Callable[[str], None],
-        requests: Callable[[], int],
-        *,
-        measure: Callable[[], int] = private_bytes,
-        trim: Callable[[], None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self._ask, self._requests, self._measure, self._clock = ask, requests, measure, clock
-        self._trim = trim or trim_allocator
-        at_start = measure()
+    ask: Callable[[str, bool], None]
+    requests: Callable[[], int]
+    near: Callable[[int], None] = lambda used: None
+    trimmed: Callable[[int], None] = lambda given_back: None
+    measure: Callable[[], int] = private_bytes
+    trim: Callable[[], None] | None = None
+    ceilings: Callable[[], Sequence[Ceiling]] = ceilings
+    clock: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random
+
+
+class Guard:
+    """Call :meth:`check` each second.
+
+    Raises ConfigurationError when the memory limit is below what the worker already uses: it would be replaced for
+    ever.
+    """
+
+    def __init__(self, limits: GuardLimits, around: Surroundings) -> None:
+        self._around = around
+        self._trim = around.trim or trim_allocator
+        at_start = around.measure()
         refuse_small_limit(limits.memory_bytes, at_start)
-        share = 1.0 - JITTER * jitter()
+        share = 1.0 - JITTER * around.jitter()
         # Not so low that a fresh worker would be near it.
         self.memory_bytes = min(limits.memory_bytes, max(int(limits.memory_bytes * share), int(at_start * 1.1)))
         self.max_requests = max(1, int(limits.max_requests * share)) if limits.max_requests else 0
         self.max_age_s = limits.max_age_s * share
-        self._started = clock()
-        self._over = 0
+        self._started = around.clock()
+        self._over = self._near = self._full = 0
+        self._trimmed_at: float | None = None
         self._asked_at: float | None = None
 
     def check(self) -> None:
-        """Look once, and ask for a successor when one is due; asks again if nothing came of it."""
-        reason = self._reason()
-        now = self._clock()
+        """Look once, and ask for a successor when one is due; asks again for as long as it is."""
+        now = self._around.clock()
+        exhausted = self._memory_reason(now) or self._ceiling_reason()
+        reason = exhausted or self._planned_reason(now)
         if reason and (self._asked_at is None or now - self._asked_at >= ASK_AGAIN_S):
             self._asked_at = now
-            self._ask(reason)
+            self._around.ask(reason, not exhausted)
 
-    def _reason(self) -> str | None:
-        memory = self._memory_reason()
-        if memory:
-            return memory
-        served, age = self._requests(), self._clock() - self._started
+    def _planned_reason(self, now: float) -> str:
+        served, age = self._around.requests(), now - self._started
         if self.max_requests and served >= self.max_requests:
             return f"{served} requests served, its limit is {self.max_requests}"
         if self.max_age_s and age >= self.max_age_s:
             return f"{format_duration(age)} old, its limit is {format_duration(self.max_age_s)}"
-        return None
+        return ""
 
-    def _memory_reason(self) -> str | None:
+    def _memory_reason(self, now: float) -> str:
         if not self.memory_bytes:
-            return None
-        used = self._measure()
+            return ""
+        used = self._around.measure()
+        self._watch_for_near(used)
         self._over = self._over + 1 if used > self.memory_bytes else 0
         if self._over < SAMPLES:
-            return None
-        if self._over == SAMPLES:
-            self._trim()
-            used = self._measure()
+            return ""
+        if self._trimmed_at is None or now - self._trimmed_at >= TRIM_AGAIN_S:
+            used = self._give_back(used, now)
             if used <= self.memory_bytes:
                 self._over = 0
-                return None
+                return ""
         return f"private memory {format_bytes(used)} over its limit {format_bytes(self.memory_bytes)}"
+
+    def _give_back(self, used: int, now: float) -> int:
+        self._trimmed_at = now
+        self._trim()
+        left = self._around.measure()
+        self._around.trimmed(max(0, used - left))
+        return left
+
+    def _watch_for_near(self, used: int) -> None:
+        self._near = self._near + 1 if used > self.memory_bytes * NEAR else 0
+        if self._near == SAMPLES:
+            self._around.near(used)
+
+    def _ceiling_reason(self) -> str:
+        reached = next((ceiling for ceiling in self._around.ceilings() if ceiling.reached), None)
+        self._full = self._full + 1 if reached else 0
+        return str(reached) if self._full >= SAMPLES else ""
 
 
 def refuse_small_limit(limit_bytes: int, used_bytes: int) -> None:

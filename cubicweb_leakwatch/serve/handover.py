@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-from cubicweb_leakwatch.serve.records import Slot, Worker
+from cubicweb_leakwatch.serve.records import Restart, Slot, Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 # Where the descriptor of the specification stands in ``sys.orig_argv`` (see run.launcher_command).
 DESCRIPTOR_AT = 6
-KEPT = ("generation", "deadline", "limit", "name", "pid", "role", "rss_ready", "since", "started_at", "state")
+KEPT = (
+    "advised", "deadline", "generation", "limit", "name", "pid", "quiet", "role", "rss_ready", "served", "since",
+    "started_at", "state", "trimmed",
+)  # fmt: skip
+KEPT_OF_SLOTS = ("name", "role", "generation", "good_life_s", "good_served", "stopped_until")
+KEPT_OF_WISHES = (
+    "again", "automatic", "by", "for_pid", "held", "id", "not_before", "planned", "predicted", "process", "reason",
+    "requested_at", "valid_until",
+)  # fmt: skip
 CHECK = "check"
 
 
@@ -51,7 +59,9 @@ def dump_fleet(fleet: Fleet) -> dict[str, Any]:
     """Return what the next launcher must know of a fleet in which nothing is going on."""
     return {
         "workers_wanted": fleet.workers_wanted,
-        "slots": [[slot.name, slot.role, slot.generation] for slot in fleet.slots.values()],
+        "slots": [{name: getattr(slot, name) for name in KEPT_OF_SLOTS} for slot in fleet.slots.values()],
+        "wishes": [{name: getattr(wish, name) for name in KEPT_OF_WISHES} for wish in fleet.replacements.queue],
+        "begun": list(fleet.replacements.gate.begun),
         "workers": [{name: getattr(worker, name) for name in KEPT} for worker in fleet.workers.values()],
         "origin": fleet.replacements.origin,
         "count": fleet.replacements.count,
@@ -62,9 +72,16 @@ def restore_fleet(fleet: Fleet, state: dict[str, Any]) -> None:
     """Fill a fresh fleet from that; a worker that ended meanwhile is noticed by the first reaping."""
     fleet.workers_wanted, fleet.ever_ready = state["workers_wanted"], True
     fleet.replacements.origin, fleet.replacements.count = state["origin"], state["count"]
-    for name, role, generation in state["slots"]:
-        fleet.slots[name] = Slot(name, role)
-        fleet.slots[name].generation = generation
+    fleet.replacements.gate.begun.extend(state["begun"])
+    for row in state["slots"]:
+        slot = fleet.slots[row["name"]] = Slot(row["name"], row["role"])
+        for name in KEPT_OF_SLOTS:
+            setattr(slot, name, row[name])
+    for row in state["wishes"]:
+        wish = Restart(row["id"], row["process"], row["reason"], row["by"], row["requested_at"])
+        for name in KEPT_OF_WISHES:
+            setattr(wish, name, row[name])
+        fleet.replacements.queue.append(wish)
     for row in state["workers"]:
         worker = Worker(row["name"], row["role"], row["generation"], row["pid"], row["started_at"])
         for name in KEPT:
@@ -74,9 +91,9 @@ def restore_fleet(fleet: Fleet, state: dict[str, Any]) -> None:
 
 
 def is_quiet(fleet: Fleet) -> bool:
-    """Whether every slot has its serving worker and nothing is being replaced."""
+    """Whether every slot has its serving worker and nothing is being replaced; what waits for its hour waits on."""
     serving = all(slot.current is not None and slot.current.state == "serving" for slot in fleet.slots.values())
-    return serving and len(fleet.workers) == len(fleet.slots) and not fleet.replacements.in_progress()
+    return serving and len(fleet.workers) == len(fleet.slots) and fleet.replacements.at_rest()
 
 
 def _command(descriptor: str) -> list[str]:

@@ -24,7 +24,8 @@ from cubicweb_leakwatch.serve.journal import Journal
 from cubicweb_leakwatch.serve.logline import log
 from cubicweb_leakwatch.serve.manager import Manager
 from cubicweb_leakwatch.serve.minder import Minder
-from cubicweb_leakwatch.serve.records import DRAINING, SERVING, STARTING, STOPPING, Worker
+from cubicweb_leakwatch.serve.notices import Notices
+from cubicweb_leakwatch.serve.records import SERVING, Worker
 from cubicweb_leakwatch.serve.runtime import Runtime
 from cubicweb_leakwatch.serve.sdnotify import NotifyReceiver
 from cubicweb_leakwatch.serve.signals import SignalQueue, signal_name
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 # The longest sleep: SIGUSR1 is collected, not delivered, and the watched memory of strangers is read this often.
 LONGEST_WAIT_S = 1.0
-LONGEST_EXTENSION_S = 120.0
 
 
 class Launcher:
@@ -65,7 +65,8 @@ class Launcher:
         self.journal = Journal(spec.runtime_dir)
         hands = ProcessHands(spec, self.environment, self.listeners, self.notices.address, self.journal)
         self.fleet = Fleet(spec, hands)
-        self.minder = Minder(spec.limits, self._want)
+        self.minder = Minder(spec.limits, self._want, self._near)
+        self.hearing = Notices(self.fleet, self.minder)
         self.started_at: float = kept.get("started_at", time.time())
         answers = Answers(self.fleet, self.journal, self.listening, self.started_at)
         self.control = ControlSocket(spec.runtime_dir, answers, kept.get("control_fd"))
@@ -107,7 +108,7 @@ class Launcher:
         for number in self.signals.take():
             self._on_signal(number, now)
         for pid in self.signals.take_senders():
-            self._want(pid, "asked by SIGUSR1")
+            self.fleet.replacements.wanted_by(pid, "asked by SIGUSR1", now)
         for pid, status in reap():
             # What a child said before it died is still in the socket, and must be read before the death is judged.
             self._take_notices(now)
@@ -168,52 +169,18 @@ class Launcher:
 
     def _take_notices(self, now: float) -> None:
         while (notice := self.notices.receive()) is not None:
-            pid, values = notice
-            worker = self.fleet.workers.get(pid)
-            if worker is not None:
-                self._on_notice(worker, values, now)
+            self.hearing.take(*notice, now)
 
-    def _on_notice(self, worker: Worker, values: dict[str, str], now: float) -> None:
-        if values.get("LEAKWATCH_LIMIT", "").isdigit():
-            worker.limit = int(values["LEAKWATCH_LIMIT"])
-        if "LEAKWATCH_REFUSED" in values:
-            worker.why = values["LEAKWATCH_REFUSED"]
-        if values.get("READY") == "1":
-            self._on_ready(worker, now)
-        if "LEAKWATCH_WANT" in values:
-            self._want(worker.pid, values["LEAKWATCH_WANT"][:500])
-        if "LEAKWATCH_DRAIN" in values:
-            self._on_drain_report(worker, values["LEAKWATCH_DRAIN"])
-        if "LEAKWATCH_AUTOPSY" in values:
-            self.fleet.replacements.examined(worker.pid, values["LEAKWATCH_AUTOPSY"][:1000])
-        if values.get("STOPPING") == "1" and worker.state == DRAINING:
-            worker.state = STOPPING
-        if values.get("EXTEND_TIMEOUT_USEC", "").isdigit() and worker.deadline is not None:
-            wished = now + int(values["EXTEND_TIMEOUT_USEC"]) / 1e6
-            worker.deadline = max(worker.deadline, min(wished, now + LONGEST_EXTENSION_S))
+    def _want(self, pid: int, reason: str, *, planned: bool = False) -> None:
+        """A child that does not guard itself is over a limit; it is told again each second."""
+        self.fleet.replacements.wanted_by(pid, reason, time.monotonic(), planned=planned, repeated=True)
 
-    def _want(self, pid: int, reason: str) -> None:
-        self.fleet.replacements.wanted_by(pid, reason, time.monotonic())
-
-    def _on_ready(self, worker: Worker, now: float) -> None:
-        refusal = None if kind_of(self.spec, worker.role).guards_itself else self.minder.refusal(worker.pid)
-        if refusal is None:
-            self.fleet.became_ready(worker.pid, now)
-        elif worker.state == STARTING:
-            worker.why, worker.refused = refusal, True
-            self.fleet.hands.signal(worker.pid, signal.SIGKILL)
+    def _near(self, pid: int) -> None:
+        self.fleet.replacements.near_limit(pid, time.monotonic())
 
     def _unguarded(self) -> list[Worker]:
         workers = self.fleet.workers.values()
         return [each for each in workers if each.state == SERVING and not kind_of(self.spec, each.role).guards_itself]
-
-    def _on_drain_report(self, worker: Worker, text: str) -> None:
-        try:
-            report = json.loads(text)
-        except ValueError:
-            return
-        if isinstance(report, dict):
-            self.fleet.replacements.drained(worker.pid, report)
 
     def _replace_all(self, reason: str) -> None:
         for name in list(self.fleet.slots):
@@ -265,7 +232,7 @@ class Launcher:
         if self.fleet.ever_ready and not self.told_ready:
             self.told_ready = True
             self.manager.say(READY=1, MAINPID=os.getpid())
-        if self.reloading and not self.fleet.replacements.in_progress():
+        if self.reloading and self.fleet.replacements.at_rest():
             self.reloading = False
             self.manager.say(READY=1)
         serving = sum(worker.state == SERVING for worker in self.fleet.workers.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from cubicweb_leakwatch.serve import procfs
 
 TYPE_CHECKING = False
@@ -14,19 +16,40 @@ if TYPE_CHECKING:
 SAMPLES = 3
 PERIOD_S = 1.0
 MIB = 1024 * 1024
+# Shares of a limit: above the first a fresh successor is no help; at the second descriptors are about to run out; by up
+# to the third a child's own limit lies below the one that was set, so that not all end together.
+NEAR, FDS_FULL, JITTER = 0.8, 0.9, 0.1
+
+
+class Watched:
+    """What is remembered of one child: its own limits, and for how many seconds it has been over one, or near."""
+
+    def __init__(self, limits: Limits, fresh_bytes: int) -> None:
+        share = 1.0 - JITTER * int.from_bytes(os.urandom(2), "big") / 65535
+        # Not so low that a fresh child would be near it.
+        lowest = int(fresh_bytes * 1.1)
+        self.memory_bytes = min(limits.memory_bytes, max(int(limits.memory_bytes * share), lowest))
+        self.max_age_s = limits.max_age_s * share
+        self.over = self.near = 0
 
 
 class Minder:
-    """Looks at each child once a second; ``ask(pid, reason)`` is called when a successor is wanted."""
+    """Looks at each child once a second; ``ask(pid, reason)`` is called when a successor is wanted.
+
+    ``near(pid)`` is called once, when a child has come above 80 % of its memory limit.
+    """
 
     def __init__(
         self,
         limits: Limits,
-        ask: Callable[[int, str], None],
+        ask: Callable[..., None],
+        near: Callable[[int], None] | None = None,
         measure: Callable[[int], tuple[int, int] | None] = procfs.memory_of,
+        descriptors: Callable[[int], tuple[int, int] | None] = procfs.descriptors_of,
     ) -> None:
-        self.limits, self._ask, self._measure = limits, ask, measure
-        self._over: dict[int, int] = {}
+        self.limits, self._ask, self._near = limits, ask, near
+        self._measure, self._descriptors = measure, descriptors
+        self._watched: dict[int, Watched] = {}
         self._next_at = 0.0
 
     def refusal(self, pid: int) -> str | None:
@@ -44,20 +67,35 @@ class Minder:
         if now < self._next_at:
             return
         self._next_at = now + PERIOD_S
-        before, self._over = self._over, {}
+        before, self._watched = self._watched, {}
         for worker in serving:
-            self._look_at(worker, before.get(worker.pid, 0), now)
+            watched = before.get(worker.pid) or Watched(self.limits, self._private(worker.pid))
+            self._watched[worker.pid] = watched
+            worker.limit = watched.memory_bytes or None
+            self._look_at(worker, watched, now)
 
-    def _look_at(self, worker: Worker, over: int, now: float) -> None:
-        limit, used = self.limits.memory_bytes, self._private(worker.pid)
+    def _look_at(self, worker: Worker, watched: Watched, now: float) -> None:
+        reason = self._exhausted(worker, watched)
+        watched.over = watched.over + 1 if reason else 0
+        # Several samples: a spike is no leak.
+        if reason and watched.over >= SAMPLES:
+            self._ask(worker.pid, reason)
+        age_s = now - worker.since
+        if watched.max_age_s and age_s >= watched.max_age_s:
+            reason = f"{age_s:.0f} s old, its limit is {watched.max_age_s:.0f} s"
+            self._ask(worker.pid, reason, planned=True)
+
+    def _exhausted(self, worker: Worker, watched: Watched) -> str:
+        limit, used = watched.memory_bytes, self._private(worker.pid)
+        watched.near = watched.near + 1 if limit and used > limit * NEAR else 0
+        if watched.near == SAMPLES and self._near is not None:
+            self._near(worker.pid)
         if limit and used > limit:
-            self._over[worker.pid] = over + 1
-            # Several samples: a spike is no leak.
-            if over + 1 >= SAMPLES:
-                self._ask(worker.pid, f"private memory {used / MIB:.1f} MiB over its limit {limit / MIB:.1f} MiB")
-        age_s, oldest_s = now - worker.since, self.limits.max_age_s
-        if oldest_s and age_s >= oldest_s:
-            self._ask(worker.pid, f"{age_s:.0f} s old, its limit is {oldest_s:.0f} s")
+            return f"private memory {used / MIB:.1f} MiB over its limit {limit / MIB:.1f} MiB"
+        known = self._descriptors(worker.pid)
+        if known is not None and known[0] >= known[1] * FDS_FULL:
+            return f"{known[0]} descriptors open, it may have {known[1]}"
+        return ""
 
     def _private(self, pid: int) -> int:
         memory = self._measure(pid)

@@ -24,6 +24,17 @@ def rss_of(pid: int | None) -> int | None:
     return memory[0] if memory else None
 
 
+def descriptors_of(pid: int) -> tuple[int, int] | None:
+    """Return (open, allowed) descriptors of a process, None when it is gone or may not be looked at."""
+    for line in _read(f"/proc/{pid}/limits").splitlines():
+        if line.startswith("Max open files") and line.split()[3].isdigit():
+            try:
+                return len(os.listdir(f"/proc/{pid}/fd")), int(line.split()[3])  # noqa: PTH208
+            except OSError:
+                return None
+    return None
+
+
 def available_bytes() -> int | None:
     """Return what the host, and the cgroup where one limits us, can still give; None when unknown."""
     known = [room for room in (_host_available(), _cgroup_available()) if room is not None]

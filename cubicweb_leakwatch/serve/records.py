@@ -31,10 +31,16 @@ class Worker:
         self.ended = False
         self.refused = False
         self.why = ""
+        # What it tells of itself, None until it does: whether this minute is a quiet one, requests answered, and the
+        # bytes that the allocator gave back when asked to.
+        self.quiet: bool | None = None
+        self.served: int | None = None
+        self.trimmed: int | None = None
+        self.advised = False
 
     def row(self) -> dict[str, Any]:
         """Return the row of the control socket's status."""
-        row = {name: getattr(self, name) for name in ("name", "pid", "role", "state", "generation", "limit")}
+        row = {name: getattr(self, name) for name in ("name", "pid", "role", "state", "generation", "limit", "trimmed")}
         return {**row, "started_at": iso(self.started_at)}
 
 
@@ -48,10 +54,10 @@ class Slot:
         self.successor: Worker | None = None
         self.retry_at: float | None = None
         self.failures = 0
-        # How long a worker lasted until it asked for its successor, when that was worth it; and how often since then
-        # one was back at its limit in less than a tenth of that.
+        # See relapse.py: how long the last worker lasted until it asked for its successor, in seconds and requests.
         self.good_life_s = 0.0
-        self.relapses = 0
+        self.good_served: int | None = None
+        self.stopped_until: float | None = None
         self.deaths: list[float] = []
         self.wanted = True
 
@@ -66,6 +72,14 @@ class Restart:
         self.not_before = 0.0
         self.again = False
         self.broken = False
+        # Nobody asked by hand; ``planned`` may wait for its hour, and of those ``predicted`` for a quiet minute always.
+        self.automatic = self.planned = self.predicted = False
+        # An automatic wish is about one process, and lapses unless it is repeated.
+        self.for_pid: int | None = None
+        self.valid_until: float | None = None
+        self.open_since: float | None = None
+        self.held: str | None = None
+        self.trimmed: int | None = None
         self.ready_at: float | None = None
         self.drained_at: float | None = None
         self.exited_at: float | None = None
@@ -86,7 +100,8 @@ class Restart:
             record[name] = iso(getattr(self, name))
         for name in BALANCE:
             record[name] = self.balance.get(name)
-        for name in ("rss_before", "rss_after", "old_pid", "new_pid", "outcome", "stage", "detail", "autopsy"):
+        for name in ("rss_before", "rss_after", "old_pid", "new_pid", "outcome", "stage", "detail", "autopsy",
+                     "held", "trimmed"):  # fmt: skip
             record[name] = getattr(self, name)
         record["abandoned_requests"] = self.named
         return record

@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 from collections import deque
 
-from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.serve.records import (
     BALANCE,
     DONE,
@@ -16,13 +15,13 @@ from cubicweb_leakwatch.serve.records import (
     DRAINING,
     REPLACED,
     SCHEDULER,
-    SERVING,
     STARTING,
     SUCCESSOR_FAILED,
     Restart,
     Slot,
     Worker,
 )
+from cubicweb_leakwatch.serve.wishes import Wishes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,80 +30,30 @@ if TYPE_CHECKING:
     from cubicweb_leakwatch.serve.fleet import Fleet
 
 
-class Replacements:
+class Replacements(Wishes):
     """The wishes in order, the one being done, and the deaths being made good."""
 
     def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
-        self.queue: deque[Restart] = deque()
-        self.active: Restart | None = None
+        super().__init__(fleet)
         # By pid: old workers that have drained and are still examined, or shutting down; they hold up nobody.
         self.leaving: dict[int, Restart] = {}
         self._deaths: dict[str, Restart] = {}
-        self.origin = f"{int(fleet.hands.wall() * 1000)}"
-        self.count = 0
 
     # Wishes -----------------------------------------------------------------------------------------------------------
 
-    def ask(self, name: str, reason: str, by: str, *, again: bool = False, broken: bool = False) -> Restart:
-        """Queue the replacement of a process; a wish already there is returned instead of a second one.
-
-        ``again``: try anew, later, when the successor fails (a worker over its limit stays over it).
-        ``broken``: the successor is told to fail, for a drill.
-        Raises ConfigurationError for a process that does not exist, LeakwatchError while stopping.
-        """
-        if self.fleet.stopping:
-            raise LeakwatchError("the instance is stopping")
-        if name not in self.fleet.slots:
-            known = ", ".join(self.fleet.slots)
-            raise ConfigurationError(f"no process {name!r}", f"there are: {known}", "unknown-process")
-        for waiting in self._waited_for():
-            if waiting.process == name:
-                waiting.again = waiting.again or again
-                if by != "worker":
-                    waiting.not_before = 0.0
-                return waiting
-        restart = self._new(name, reason, by)
-        restart.again, restart.broken = again, broken
-        self.queue.append(restart)
-        self.fleet.hands.note("restart-wanted", process=name, id=restart.id, by=by, reason=reason)
-        return restart
-
-    def wanted_by(self, pid: int, reason: str, now: float) -> None:
-        """Queue the replacement of a worker that asks for its successor itself, unless it is known already."""
-        worker = self.fleet.workers.get(pid)
-        slot = self.fleet.slots.get(worker.name) if worker else None
-        if worker is None or slot is None or slot.current is not worker or self.fleet.stopping:
-            return
-        if not any(wish.process == slot.name for wish in self._waited_for()):
-            wait_s = self._relapse_pause_s(slot, now - worker.since)
-            self.ask(worker.name, reason, "worker", again=True).not_before = now + wait_s if wait_s else 0.0
-
-    def _relapse_pause_s(self, slot: Slot, life_s: float) -> float:
-        """Return how long to wait before a restart that, by the last ones, does not help; 0 when it does."""
-        if life_s * 10 >= slot.good_life_s:
-            slot.good_life_s, slot.relapses = life_s, 0
-            return 0.0
-        slot.relapses += 1
-        timing = self.fleet.spec.timing
-        wait_s = min(timing.retry_last_s, timing.retry_first_s * 2.0 ** min(slot.relapses, 20))
-        self.fleet.flag(
-            slot.name,
-            f"{slot.name} was back at its limit after {life_s:.0f} s, an earlier one lasted {slot.good_life_s:.0f} s: "
-            f"restarts do not help; the next is put off by {wait_s:.0f} s",
-        )
-        return wait_s
-
     def in_progress(self) -> list[Restart]:
         """Return what is wanted or being done, oldest first."""
-        return list(self.leaving.values()) + self._waited_for()
+        return list(self.leaving.values()) + ([self.active] if self.active else []) + list(self.queue)
 
-    def _waited_for(self) -> list[Restart]:
-        return ([self.active] if self.active else []) + list(self.queue)
+    def at_rest(self) -> bool:
+        """Whether nothing is being done, and no wish waits for its turn alone."""
+        return self.active is None and not self.leaving and not self.free_to_begin()
 
     def forget(self, slot: Slot) -> None:
         """Drop the wishes for a slot that is given up."""
         self.queue = deque(wish for wish in self.queue if wish.process != slot.name)
+        for key in (slot.name, f"{slot.name} waits", f"{slot.name} advice"):
+            self.fleet.flags.pop(key, None)
         if self.active is not None and self.active.process == slot.name and slot.successor is not None:
             self._finish(SUCCESSOR_FAILED, "the slot was given up")
 
@@ -118,21 +67,9 @@ class Replacements:
 
     def tick(self, now: float) -> None:
         """Begin the next replacement when none is being done and its time has come."""
-        if self.active is not None:
-            return
-        for wish in list(self.queue):
-            slot = self.fleet.slots[wish.process]
-            serving = slot.current is not None and slot.current.state == SERVING
-            if serving and wish.not_before <= now:
-                self.queue.remove(wish)
-                self._begin(wish, slot, now)
-                return
-
-    def next_deadline(self) -> float | None:
-        """Return when the next wish may begin, None while one is being done or none waits for its time."""
-        if self.active is not None:
-            return None
-        return min((wish.not_before for wish in self.queue if wish.not_before > 0), default=None)
+        chosen = None if self.active is not None else self.next_wish(now)
+        if chosen is not None:
+            self._begin(*chosen, now)
 
     def successor_ready(self, slot: Slot, now: float) -> None:
         """Hand the slot over and retire the old worker."""
@@ -153,14 +90,14 @@ class Replacements:
         if restart is None or self.fleet.stopping:
             return
         self._announce(slot.current, signal.SIGUSR2)
+        self.gate.came_to_nothing(restart)
         retry_at = self.fleet.back_off(slot, now)
         self.fleet.flag(slot.name, f"the successor of {slot.name} failed ({cause}); the old one serves on")
         self._finish(SUCCESSOR_FAILED, cause)
         if slot.current is None:
             slot.retry_at = retry_at
         elif restart.again:
-            wish = self.ask(restart.process, restart.reason, restart.by, again=True)
-            wish.not_before = retry_at
+            self.queue.append(self._retried(restart, retry_at))
 
     def retired_ended(self, worker: Worker, cause: str, now: float) -> bool:
         """Close the record of a replacement whose old worker has gone; False when it was not one."""
@@ -194,7 +131,7 @@ class Replacements:
 
     def died(self, worker: Worker, cause: str) -> None:
         """Open a record for a worker that died by itself."""
-        restart = self._new(worker.name, f"died: {cause}", "launcher")
+        restart = self.new(worker.name, f"died: {cause}", "launcher")
         restart.old_pid, restart.exited_at = worker.pid, restart.requested_at
         restart.stage = STARTING
         self._deaths.setdefault(worker.name, restart)
@@ -229,6 +166,14 @@ class Replacements:
 
     # Means ------------------------------------------------------------------------------------------------------------
 
+    def _retried(self, failed: Restart, not_before: float) -> Restart:
+        """Return the wish of a worker that is still over its limit, once more."""
+        wish = self.new(failed.process, failed.reason, failed.by)
+        for name in ("again", "automatic", "planned", "predicted", "for_pid"):
+            setattr(wish, name, getattr(failed, name))
+        wish.not_before = not_before
+        return wish
+
     def _retiring(self, pid: int) -> Restart | None:
         """Return the restart whose old worker has this pid."""
         if self.active is not None and self.active.old_pid == pid:
@@ -249,7 +194,14 @@ class Replacements:
             self.fleet.flag(slot.name, lack)
             self.queue.append(restart)
             return
+        if self.gate.only_advises(restart):
+            self.advise(restart, old)
+            self.gate.has_begun(restart, now)
+            return
+        self.gate.has_begun(restart, now)
+        self.fleet.flags.pop(f"{slot.name} advice", None)
         restart.old_pid, restart.rss_before = old.pid, self.fleet.hands.rss(old.pid)
+        restart.trimmed = old.trimmed
         self.active = restart
         if slot.role == SCHEDULER:
             self._retire(restart, old, now)
@@ -287,7 +239,3 @@ class Replacements:
         if outcome != SUCCESSOR_FAILED:
             restart.rss_after = self.fleet.hands.rss(restart.new_pid)
         self.fleet.hands.record(restart)
-
-    def _new(self, name: str, reason: str, by: str) -> Restart:
-        self.count += 1
-        return Restart(f"{self.origin}-{self.count:06d}", name, reason, by, self.fleet.hands.wall())

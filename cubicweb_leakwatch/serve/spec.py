@@ -9,6 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cubicweb_leakwatch.watch.policy import Rules
+
 
 class Limits(Values):
     """When a worker asks to be replaced; 0 means no such limit."""
@@ -27,6 +29,20 @@ class Timing(Values):
     exit_grace_s: float = 5.0
     retry_first_s: float = 2.0
     retry_last_s: float = 300.0
+
+
+class Policy(Values):
+    """What may be replaced without a person asking, and when.
+
+    ``mode``: ``auto``, ``advise`` (only say what would be done) or ``off``. ``budget_count`` 0: no bound.
+    The window is local time in seconds after midnight and may pass midnight; ``window_start_s`` below 0: any time.
+    """
+
+    mode: str = "auto"
+    budget_count: int = 0
+    budget_s: float = 3600.0
+    window_start_s: int = -1
+    window_end_s: int = -1
 
 
 class CrashBudget(Values):
@@ -68,8 +84,21 @@ class LaunchSpec(Values):
     environment: dict[str, str] = {}
     limits: Limits = Limits()
     timing: Timing = Timing()
+    policy: Policy = Policy()
     crash_budget: CrashBudget = CrashBudget()
     socket_mode: int = 0o660
+
+
+def policy_of(rules: Rules) -> Policy:
+    """Return the operator's rules as the launcher takes them: plain numbers."""
+    budget, window = rules.budget, rules.window
+    return Policy(
+        mode=rules.mode,
+        budget_count=budget.count if budget else 0,
+        budget_s=budget.per_s if budget else 3600.0,
+        window_start_s=window.start_s if window else -1,
+        window_end_s=window.end_s if window else -1,
+    )
 
 
 PARTS: dict[str, type[Values]] = {
@@ -77,6 +106,7 @@ PARTS: dict[str, type[Values]] = {
     "scheduler": Child,
     "limits": Limits,
     "timing": Timing,
+    "policy": Policy,
     "crash_budget": CrashBudget,
 }
 
@@ -105,6 +135,8 @@ def check_spec(spec: LaunchSpec) -> None:
         raise ConfigurationError("no command to run as a worker")
     if spec.web.fcgi and len(spec.bind) > 1:
         raise ConfigurationError("a FastCGI program takes one socket only", "give a single --bind")
+    if spec.policy.mode not in ("auto", "advise", "off"):
+        raise ConfigurationError(f"{spec.policy.mode!r} is no restart mode", "use auto, advise or off")
     if spec.timing.drain_timeout_s <= 0:
         raise ConfigurationError("the drain time limit must be more than 0 seconds", "the default is 30s")
 

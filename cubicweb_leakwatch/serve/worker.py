@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -16,8 +17,10 @@ from cubicweb_leakwatch.probe.process import ProcessState
 from cubicweb_leakwatch.probe.server import Probe
 from cubicweb_leakwatch.serve import autopsy
 from cubicweb_leakwatch.serve.books import Balance
+from cubicweb_leakwatch.serve.ceilings import ceilings
 from cubicweb_leakwatch.serve.drain import DrainingServer, DrainTimes
-from cubicweb_leakwatch.serve.guard import Guard, GuardLimits
+from cubicweb_leakwatch.serve.guard import Guard, GuardLimits, Surroundings
+from cubicweb_leakwatch.serve.quiet import QuietMinutes
 from cubicweb_leakwatch.serve.sdnotify import notify
 from cubicweb_leakwatch.serve.sockets import adopt_listeners
 from cubicweb_leakwatch.serve.title import set_title
@@ -69,6 +72,7 @@ class Worker:
     def __init__(self, server: DrainingServer, state: ProcessState, launcher: str | None) -> None:
         self.server, self.state, self.launcher = server, state, launcher
         self.asked = False
+        self.has_launcher = "LEAKWATCH_PROCESS" in os.environ
         state.in_flight_source = lambda: server.desk.in_flight
         state.requests_source = lambda: server.desk.books.answered
 
@@ -80,20 +84,41 @@ class Worker:
 
     def guard(self, limits: GuardLimits, probe: Probe | None) -> None:
         """Watch our own limits each second, in the probe's thread or one of our own."""
-        guard = Guard(limits, self.want_successor, lambda: self.server.desk.books.answered)
+        desk = self.server.desk
+        around = Surroundings(
+            ask=self.want_successor,
+            requests=lambda: desk.books.answered,
+            near=lambda used: self._tell(LEAKWATCH_NEAR=used),
+            trimmed=self.gave_back,
+            ceilings=lambda: ceilings(connections=len(desk.channels)),
+        )
+        guard = Guard(limits, around)
         self.state.limit = guard.memory_bytes or None
-        tasks = [guard.check, self.show]
+        quiet = QuietMinutes(around.requests, lambda quiet: self._tell(LEAKWATCH_QUIET=int(quiet)))
+        tasks = [guard.check, quiet.look, self.show]
         if probe is not None:
             probe.every_second.extend(tasks)
         else:
             threading.Thread(target=run_each_second, args=(tasks,), name="leakwatch-guard", daemon=True).start()
 
-    def want_successor(self, reason: str) -> None:
-        """Ask the launcher for a successor."""
-        if self.server.drain_began is None:
-            self.asked = True
-            LOG.warning("event=successor-wanted reason=%r", reason)
-            notify(self.launcher, LEAKWATCH_WANT=reason)
+    def want_successor(self, reason: str, planned: bool) -> None:
+        """Ask the launcher for a successor; where none listens, drain and leave: who started us starts another."""
+        if self.server.drain_began is not None:
+            return
+        self.asked = True
+        LOG.warning("event=successor-wanted reason=%r", reason)
+        if self.has_launcher:
+            self._tell(LEAKWATCH_WANT=reason, LEAKWATCH_PLANNED=int(planned))
+        else:
+            self.server.tell(signal.SIGTERM)
+
+    def gave_back(self, given_back: int) -> None:
+        """Tell what ``malloc_trim`` brought."""
+        LOG.info("event=trimmed bytes=%d", given_back)
+        self._tell(LEAKWATCH_TRIMMED=given_back)
+
+    def _tell(self, **values: object) -> None:
+        notify(self.launcher, LEAKWATCH_SERVED=self.server.desk.books.answered, **values)
 
     def now(self, state: str) -> None:
         """Enter a state."""

@@ -87,13 +87,17 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class PastRestart:
-    """A finished replacement: when (unix seconds), how it ended, and the memory before and after in bytes."""
+    """A finished replacement: when (unix seconds), how it ended, and the memory before and after in bytes.
+
+    ``automatic``: nobody asked for it by hand; only those count against the budget.
+    """
 
     process: str
     t: float
     outcome: str = "replaced"
     rss_before: int | None = None
     rss_after: int | None = None
+    automatic: bool = True
 
     @property
     def helped(self) -> bool:
@@ -215,7 +219,7 @@ def _instance_refusal(
         return f"{moving[0]} is being replaced: one at a time"
     budget = rules.budget
     if budget is not None:
-        spent = sum(1 for restart in past if 0 <= now.timestamp() - restart.t < budget.per_s)
+        spent = sum(restart.automatic and 0 <= now.timestamp() - restart.t < budget.per_s for restart in past)
         if spent >= budget.count:
             return f"the budget of {budget.count} restarts in {format_duration(budget.per_s)} is spent"
     pause = _pause_left(past, now.timestamp())

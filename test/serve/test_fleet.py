@@ -361,21 +361,39 @@ def test_an_autopsy_holds_up_nobody(make_fleet, hands):
     assert fleet.replacements.in_progress() == []
 
 
-def test_a_restart_that_does_not_help_is_put_off(one, hands):
-    """Back at its limit in a tenth of its predecessor's life: the next restart waits, longer each time, and says so."""
-    one.replacements.wanted_by(1000, "memory", 1000.0)
-    pid, now, pauses = 1000, 1000.0, []
-    for _round in range(4):
-        one.tick(now)
-        old, pid = pid, hands.started[-1][2]
-        one.became_ready(pid, now + 1)
-        one.ended(old, EXIT_0, now + 2)
-        assert one.flags == {}
-        one.replacements.wanted_by(pid, "memory", now + 20)
-        pauses.append(one.next_deadline() - (now + 20))
-        assert "restarts do not help" in one.flags["web-1"]
-        now = one.next_deadline()
-    assert pauses == [4.0, 8.0, 16.0, 32.0]
+def served_and_replaced(fleet, hands, at, reason="memory"):
+    """Have the current worker ask at a moment and be replaced; return its successor's pid."""
+    old = fleet.slots["web-1"].current.pid
+    fleet.replacements.wanted_by(old, reason, at, repeated=True)
+    fleet.tick(at)
+    fleet.became_ready(hands.started[-1][2], at + 1)
+    fleet.ended(old, EXIT_0, at + 2)
+    return hands.started[-1][2]
+
+
+def test_a_restart_that_does_not_help_is_not_repeated(one, hands):
+    """Back above 80 % of its limit in a tenth of its predecessor's life: no more restarts, said with both figures."""
+    pid = served_and_replaced(one, hands, 1000.0)
+    one.replacements.near_limit(pid, 1060.0)
+    assert "60 s, its predecessor lasted 1000 s: restarts do not help" in one.flags["web-1"]
+    one.replacements.wanted_by(pid, "memory", 1070.0, repeated=True)
+    one.tick(1070.0)
+    assert len(hands.started) == 2
+    one.replacements.ask("web-1", "raised the limit", "me")
+    one.tick(1080.0)
+    one.became_ready(hands.started[-1][2], 1081.0)
+    assert (len(hands.started), one.flags) == (3, {})
+
+
+def test_a_busy_morning_after_a_quiet_night_is_no_relapse(one, hands):
+    """Lives are measured in requests too, where the worker tells them: as many as its predecessor, only sooner."""
+    one.workers[1000].served = 5000
+    pid = served_and_replaced(one, hands, 40_000.0)
+    one.workers[pid].served = 4000
+    one.replacements.near_limit(pid, 40_600.0)
+    one.replacements.wanted_by(pid, "memory", 40_700.0, repeated=True)
+    one.tick(40_700.0)
+    assert (len(hands.started), one.flags) == (3, {})
 
 
 def test_a_worker_that_lasts_as_long_as_its_predecessor_is_replaced_at_once(one, hands):

@@ -182,7 +182,9 @@ def test_the_watchdog_of_another_process_is_not_fed():
 def test_a_minded_child_is_told_on_after_three_samples():
     """The launcher looks once a second; a spike does not count."""
     asked, used = [], {7: 200 * MIB}
-    minder = Minder(Limits(memory_bytes=100 * MIB), lambda pid, reason: asked.append(pid), lambda pid: (0, used[pid]))
+    minder = Minder(
+        Limits(memory_bytes=100 * MIB), lambda pid, reason: asked.append(pid), measure=lambda pid: (0, used[pid])
+    )
     worker = Worker("web-1", "web", 1, 7, 0.0)
     for second in range(2):
         minder.look([worker], float(second + 10))
