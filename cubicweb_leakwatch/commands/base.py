@@ -105,10 +105,14 @@ class Command:
 
     def _run_told(self, words: Sequence[str]) -> int:
         """Run, and tell what went wrong in one line."""
+        asked = Namespace()
         try:
-            code = self.run(self._parse(words))
+            asked = self._parse(words)
+            code = self.run(asked)
             sys.stdout.flush()
         except LeakwatchError as error:
+            # whoever raised it may not know which instance it is about
+            error.hint = error.hint.replace("<instance>", getattr(asked, "instance", None) or "<instance>")
             self.tell_failure(error, words)
             return self.failure_code(error, words)
         except KeyboardInterrupt:

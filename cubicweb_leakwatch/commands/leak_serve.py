@@ -62,7 +62,7 @@ class LeakServe(Command):
             "DURATION",
             default_text="option leakwatch-drain-timeout",
         ),
-        Option("--dry-run", "say what would be started, and start nothing"),
+        Option("--dry-run", "say what would be started, and start nothing; so does --json"),
     )
     examples = (
         ("cubicweb-ctl leak-serve mysite --workers 2", "two workers and the scheduler, as the instance's options say"),

@@ -8,7 +8,8 @@ from typing import Any
 
 from cubicweb_leakwatch.commands.instance import Instance
 from cubicweb_leakwatch.room import Room
-from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing, policy_of
+from cubicweb_leakwatch.serve.run import policy_of
+from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing
 from cubicweb_leakwatch.settings import Settings
 from cubicweb_leakwatch.watch.units import format_bytes
 

@@ -38,8 +38,7 @@ def replace_if_due(
         moving = _moving(directory)
         decision = decide(candidates(processes, findings, moving), rules, datetime.datetime.now().astimezone(), past)
         if decision.process is not None:
-            asked = {"process": decision.process, "reason": decision.reason, "by": "policy"}
-            ask_launcher(str(directory), "restart", policy=True, planned=not decision.urgent, **asked)
+            _propose(directory, decision)
             logger.warning("replacement asked for process=%s reason=%s", decision.process, decision.reason)
     except LeakwatchError as error:
         if error.code != "no-launcher":
@@ -48,6 +47,12 @@ def replace_if_due(
     if decision.advised is not None and decision.process is None:
         logger.warning("advice: %s", decision.reason)
     return decision
+
+
+def _propose(directory: Path, decision: Decision) -> None:
+    """Hand it to the launcher, which still looks at budget, window and quiet minutes when its time has come."""
+    process, reason, planned = decision.process, decision.reason, not decision.urgent
+    ask_launcher(str(directory), "restart", process=process, reason=reason, by="policy", policy=True, planned=planned)
 
 
 def _moving(directory: Path) -> set[str]:

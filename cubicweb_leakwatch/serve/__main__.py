@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
-from cubicweb_leakwatch.serve.run import run_launcher
-from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing, policy_of
+from cubicweb_leakwatch.serve.run import policy_of, run_launcher
+from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing
 from cubicweb_leakwatch.watch.policy import Rules, parse_budget, parse_mode, parse_window
 from cubicweb_leakwatch.watch.units import parse_duration, parse_size
 

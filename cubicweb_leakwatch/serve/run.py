@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from cubicweb_leakwatch.serve.spec import LaunchSpec, check_spec
+from cubicweb_leakwatch.serve.spec import LaunchSpec, Policy, check_spec
+from cubicweb_leakwatch.watch.policy import Rules
 
 # -S and -I keep site-packages, .pth files and the environment out: 4 MB less, and nothing that could grow.
 START = "import sys; sys.path.insert(0, sys.argv[1]); from cubicweb_leakwatch.serve import launcher; launcher.main()"
@@ -35,3 +36,15 @@ def pass_on(text: str) -> int:
     os.write(descriptor, text.encode())
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def policy_of(rules: Rules) -> Policy:
+    """Return the operator's rules as the launcher takes them: plain numbers."""
+    budget, window = rules.budget, rules.window
+    return Policy(
+        mode=rules.mode,
+        budget_count=budget.count if budget else 0,
+        budget_s=budget.per_s if budget else 3600.0,
+        window_start_s=window.start_s if window else -1,
+        window_end_s=window.end_s if window else -1,
+    )

@@ -37,7 +37,7 @@ class Runtime:
             os.close(self.lock_fd)
             raise LeakwatchError(
                 f"another launcher (pid {holder}) already serves {instance}",
-                "stop it first, or replace its workers by: cubicweb-ctl leak-restart <instance> --all",
+                f"stop it by: kill {holder}, or have it replace its workers by: kill -HUP {holder}",
                 "already-running",
             ) from None
         self.unclean = os.fstat(self.lock_fd).st_size > 0

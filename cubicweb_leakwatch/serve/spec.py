@@ -9,8 +9,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cubicweb_leakwatch.watch.policy import Rules
-
 
 class Limits(Values):
     """When a worker asks to be replaced; 0 means no such limit."""
@@ -87,18 +85,6 @@ class LaunchSpec(Values):
     policy: Policy = Policy()
     crash_budget: CrashBudget = CrashBudget()
     socket_mode: int = 0o660
-
-
-def policy_of(rules: Rules) -> Policy:
-    """Return the operator's rules as the launcher takes them: plain numbers."""
-    budget, window = rules.budget, rules.window
-    return Policy(
-        mode=rules.mode,
-        budget_count=budget.count if budget else 0,
-        budget_s=budget.per_s if budget else 3600.0,
-        window_start_s=window.start_s if window else -1,
-        window_end_s=window.end_s if window else -1,
-    )
 
 
 PARTS: dict[str, type[Values]] = {

@@ -178,7 +178,8 @@ def serve_app():
 # Real processes -----------------------------------------------------------------------------------------------------
 
 WORKER = """
-import logging, os, sys, time
+import ctypes, logging, os, resource, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 logging.basicConfig(level=logging.INFO)
 from cubicweb_leakwatch.probe.process import this_process
 from cubicweb_leakwatch.errors import LeakwatchError
@@ -190,6 +191,17 @@ def app(environ, start_response):
         time.sleep(1.0)
     if path == "/leak":
         HOARD.append(bytearray(4_000_000))
+    if path == "/files":
+        HOARD.extend(open(os.devnull) for _each in range(resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 19 // 20))
+    if path == "/fragment":
+        libc = ctypes.CDLL(None)
+        libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+        blocks = [libc.malloc(100_000) for _each in range(1000)]
+        for block in blocks:
+            ctypes.memset(block, 1, 100_000)
+        HOARD.append(blocks.pop())  # the last block keeps all below it from the kernel
+        for block in blocks:
+            libc.free(block)
     if path == "/die":
         os.kill(os.getpid(), 9)
     size = len(environ["wsgi.input"].read())

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from cubicweb_leakwatch.serve.control import LauncherError, ask_launcher
 from cubicweb_leakwatch.serve.run import launcher_command
-from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing
+from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Policy, Timing
 
 pytestmark = pytest.mark.integration
 MIB = 1024 * 1024
@@ -83,6 +84,37 @@ def test_a_worker_over_its_memory_limit_gets_a_successor(launch, wait):
     assert "over its limit" in record["reason"]
     assert record["rss_after"] < record["rss_before"] - 30 * MIB
     assert launched.workers()[0]["limit"] <= 60 * MIB
+
+
+def test_advise_says_what_it_would_do_and_leaves_the_worker(launch, wait):
+    """Past its limit the worker asks; the launcher tells which process it would replace and why, and does nothing."""
+    launched = launch(limits=Limits(memory_bytes=60 * MIB), policy=Policy(mode="advise")).until_serving()
+    pid = launched.workers()[0]["pid"]
+    for _each in range(16):
+        fetch(launched.address(), "/leak")
+    flag = wait(lambda: launched.status()["flags"], "the advice", alive=launched.alive)[0]
+    assert flag.startswith("web-1 should be replaced: private memory ")
+    assert f"event=advice process=web-1 would=replace pid={pid} reason=" in launched.text()
+    assert launched.finished() == []
+    assert [row["pid"] for row in launched.workers()] == [pid]
+
+
+def test_a_worker_about_to_run_out_of_descriptors_gets_a_successor(launch, wait):
+    """Files that are opened and never closed: replaced before the next connection cannot be accepted."""
+    launched = launch().until_serving()
+    fetch(launched.address(), "/files")
+    record = wait(launched.finished, "the restart", alive=launched.alive)[0]
+    assert re.fullmatch(r"\d+ descriptors beside its clients' connections, \d+ are allowed", record["reason"])
+    assert record["outcome"] == "replaced"
+
+
+def test_memory_that_the_allocator_gives_back_is_said(launch, wait):
+    """Freed and kept by malloc: malloc_trim comes first, what came back stands in status, and nobody is replaced."""
+    launched = launch(limits=Limits(memory_bytes=60 * MIB)).until_serving()
+    fetch(launched.address(), "/fragment")
+    wait(lambda: launched.workers()[0]["trimmed"], "the trim", alive=launched.alive)
+    assert launched.workers()[0]["trimmed"] > 20 * MIB
+    assert launched.finished() == []
 
 
 def test_a_memory_limit_below_a_fresh_worker_is_refused(launch):
@@ -510,6 +542,7 @@ def test_the_scheduler_is_stopped_between_two_tasks_and_never_doubled(launch, tm
     wait(lambda: journal.exists() and "begins" in journal.read_text(), "a task")
     launched.ask("restart", process="scheduler", reason="test", by="test")
     wait(launched.finished, "the restart", alive=launched.alive)
+    wait(lambda: len(set(journal.read_text().split()[::2])) == 2, "a task of the next one", alive=launched.alive)
     launched.process.send_signal(signal.SIGTERM)
     assert launched.process.wait(10) == 0
     words = [line.split() for line in journal.read_text().splitlines()]
