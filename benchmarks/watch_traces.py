@@ -37,7 +37,10 @@ APPLICATION = ("shop.orders.Order", "shop.pages.Page", "cubicweb.rset.ResultSet"
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """Samples with the truth about them; ``rate`` in bytes an hour where the kind is a leak of memory."""
+    """Samples with the truth about them; ``rate`` in bytes an hour where the kind is a leak of memory.
+
+    ``also`` are kinds that are as true of it.
+    """
 
     name: str
     kind: str
@@ -45,6 +48,7 @@ class Trace:
     culprit: str | None = None
     rate: float | None = None
     view: str | None = None
+    also: tuple[str, ...] = ()
 
     @property
     def leak(self) -> bool:

@@ -41,7 +41,7 @@ def conclude(samples: Sequence[Sample], *, limit: int | None = None, events: Seq
     if sum(len(life) for life in current) < LEAST_SAMPLES:
         return _unknown(name, len(ordered), "too few samples")
     case = _chosen(current)
-    if len(case.meters.history.samples) < _FEW_SAMPLES and case.verdict.confidence < 0.8:
+    if len(case.meters.history.samples) < _FEW_SAMPLES and not case.verdict.settled:
         return _unknown(name, len(ordered), case.verdict.why)
     finding = case.finding(name, _limit(ordered, limit))
     if deployed is not None and lives[: len(lives) - len(current)]:
@@ -123,7 +123,7 @@ def _chosen(lives: Lives) -> _Case:
         alone = _case([newest])
         usual = sorted(life[-1].t - life[0].t for life in before)[len(before) // 2]
         long = len(newest) >= _ALONE_SAMPLES and newest[-1].t - newest[0].t >= usual / 2
-        settled = alone.verdict.kind not in ("warming-up", "not-enough-data") and alone.verdict.confidence >= 0.8
+        settled = alone.verdict.kind not in ("warming-up", "not-enough-data") and alone.verdict.settled
         if settled and alone.leak:
             return alone
         if settled and long and not _could_still(alone, _case(before)):

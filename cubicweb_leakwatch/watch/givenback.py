@@ -20,6 +20,8 @@ _FALL_SHARE = 0.2
 # A rise is more than another excursion when it is so much higher, or has lasted so much longer, than any before.
 _HIGHER = 1.5
 _LONGER = 2.0
+# Excursions that take no more of the time than this are left out; of longer ones the floor is all there is to see.
+_MOSTLY_THERE = 0.4
 
 
 def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
@@ -46,8 +48,27 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
         proven[end - min(longest, end // 4) : end] = False
     floor = calm
     floor[:end] = least_ahead(smooth[:end], longest)
+    away = _away(falls, len(y))
+    if away.mean() <= _MOSTLY_THERE:
+        proven &= ~away
+    else:
+        floor[away] = np.minimum(floor, _between(falls, smooth))[away]
     proven[end:] = False
     return floor, proven
+
+
+def _away(falls: list[tuple[int, int, int]], count: int) -> NDArray[np.bool_]:
+    """Return which of ``count`` points lie in an excursion: of those it is only known what they are at most."""
+    away = np.zeros(count, bool)
+    for start, _, bottom in falls:
+        away[start:bottom] = True
+    return away
+
+
+def _between(falls: list[tuple[int, int, int]], smooth: Array) -> Array:
+    """Return the straight way from where each excursion began to its bottom: a stair of floors is no stair of steps."""
+    anchors = np.unique([index for start, _, bottom in falls for index in (start, bottom)])
+    return np.interp(np.arange(len(smooth)), anchors, smooth[anchors])
 
 
 def _least_fall(smooth: Array, deviation: float, resolution: float) -> float:

@@ -30,16 +30,28 @@ _STARTS_SHARE = 0.25  # of several lives, each of which started
 _END_IN_SIGHT = 0.15
 # Growth that ended matters from this share of the level on.
 _ENDED_SHARE = 0.05
+_NO_KIND = "memory grows; nothing recorded tells the kind, and this is the most common"
+_NO_ALLOCATORS = "RSS grows, tracked objects do not, and allocators are not recorded"
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The kind, how sure, the meter that says it (its trend tells since when), and the reason in words."""
+    """The kind, how sure, the meter that says it (its trend tells since when), and the reason in words.
+
+    ``doubt`` is what the confidence is lowered by (a factor) because nothing recorded tells the kind: that something
+    leaks may be much surer.
+    """
 
     kind: Kind
     confidence: float
     meter: str
     why: str
+    doubt: float = 1.0
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is sure enough to be said from few samples, or from one life alone."""
+        return self.confidence >= 0.8 * self.doubt
 
 
 def judge(meters: Meters) -> Verdict:
@@ -85,9 +97,18 @@ def _leak(meters: Meters) -> Verdict | None:
         return _explained(meters)
     in_use = [by_name[name] for name in IN_USE if name in by_name]
     sure = [m for m in in_use if m.grows and m.trend.growing >= 0.97 and m.trend.z >= 6]
-    if len(sure) >= 2 or (sure and by_name["rss"].trend.growing >= 0.3):
+    if len(sure) >= 2 or any(_rises_with(meters, meter) for meter in sure):
         return _explained(meters)
     return None
+
+
+def _rises_with(meters: Meters, meter: Meter) -> bool:
+    """Whether RSS, too noisy to tell its own shape, rises as a meter in use does that surely grows."""
+    rss = meters.by_name["rss"]
+    if rss.trend.growing >= 0.3:
+        return True
+    along = meters.along(rss, meter)
+    return rss.moved and along.growing > 0.5 and along.z >= 6
 
 
 def _explained(meters: Meters) -> Verdict:
@@ -138,8 +159,8 @@ def _unexplained(meters: Meters, sure: float) -> Verdict:
     if free and free.grows and free.trend.rate > 0.5 * by_name["rss"].trend.rate:
         return Verdict("fragmentation", sure, "malloc_free", "free memory inside malloc grows as RSS does")
     if "gc_objects" not in by_name:
-        return Verdict("python-objects", 0.6 * sure, "rss", "nothing recorded tells the kind; this is the most common")
-    return Verdict("native", 0.7 * sure, "rss", "RSS grows, tracked objects do not, and allocators are not recorded")
+        return Verdict("python-objects", 0.6 * sure, "rss", _NO_KIND, 0.6)
+    return Verdict("native", 0.7 * sure, "rss", _NO_ALLOCATORS, 0.7)
 
 
 def _calm(meters: Meters) -> Verdict:

@@ -29,7 +29,8 @@ _LARGE_SHARE = 0.03
 _SWINGS = 3.0
 # and when it is larger than what came and went before growth began.
 _WANDERINGS = 1.3
-SURE = 0.9
+# A leak is said from this probability on. The shapes are weighed so carefully that a stricter limit gains nothing.
+SURE = 0.7
 # PYTHONMALLOC=malloc leaves next to no blocks to count.
 _LEAST_BLOCKS = 1000
 # A meter known for fewer of the samples is left alone: type counts are taken less often than samples.

@@ -34,6 +34,7 @@ _TWO_HALVES = 24
 _MOST_JUMPS = 5
 _JUMP_DEVIATIONS = 8.0
 _JUMP_WINDOW = 3
+_START_POINTS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +143,9 @@ class Trends:
         growing = float(up.sum())
         best = self._described(fits, up if growing > 0.5 else weight, y, known, jumps)
         likelihoods = log_sum_exp(np.stack([fit.log_likelihood for fit in fits]), axis=0)
-        if growing > 0.5 and self._stopped(best, y, known):
+        level = y.copy()
+        level[known] -= _scaled(jumps, best.jumped)
+        if growing > 0.5 and self._stopped(best, level, known):
             growing, weights["growing"], weights["slowing"] = 0.0, 0.0, weights["slowing"] + weights["growing"]
         best = dataclasses.replace(best, growing=growing, weights=weights, log_likelihoods=likelihoods)
         kept = up > _NEGLIGIBLE * max(growing, 1e-12)
@@ -150,7 +153,9 @@ class Trends:
             return best
         low, rate, high = _mixture(up[kept], slope[kept], _WIDER * slope_sd[kept])
         z = float(np.sum(up[kept] * slope[kept] / slope_sd[kept]) / up[kept].sum())
-        blur = _RATE_RESOLUTION * abs(rate)
+        # bends are tried at so many places only: the shorter the time since, the more that matters
+        grown_for = (self.t[-1] - best.since) / max(float(np.ptp(self.t)), 1e-9)
+        blur = _RATE_RESOLUTION * abs(rate) / min(max(grown_for, 0.1), 1.0)
         return dataclasses.replace(best, rate=rate, low=low - blur, high=high + blur, z=z)
 
     def _described(self, fits: Sequence[Fit], weight: Array, y: Array, known: Flags, jumps: Array) -> Trend:
@@ -207,6 +212,12 @@ class Trends:
             return 0.0
         column = self.shapes.basis[:, model.columns[-1]]
         return float(fit.slope[best]) * float(np.max(column))
+
+
+def _scaled(jumps: Array, jumped: float) -> Array:
+    """Return the sudden steps so scaled that they make up ``jumped`` in all."""
+    whole = float(jumps[-1] - jumps[0])
+    return jumps * (jumped / whole) if whole else np.zeros(len(jumps))
 
 
 def _axes(age: Array, requests: Array | None, life: NDArray[np.int64]) -> tuple[tuple[Array, ...], list[float]]:
@@ -278,15 +289,21 @@ def _jumps(y: Array, life: NDArray[np.int64]) -> Array:
     step = np.zeros(len(y))
     step[half:-half] = smooth[2 * half - 1 : -1] - smooth[: -2 * half]
     step[half:-half][life[2 * half - 1 : -1] != life[: -2 * half]] = 0.0
+    # what comes at once after a start is the start
+    step[np.arange(len(y)) - np.searchsorted(life, life) < _START_POINTS] = 0.0
     usual = float(np.median(step))
     least = _JUMP_DEVIATIONS * spread_of(step)
     for _ in range(_MOST_JUMPS):
         at = int(np.argmax(np.abs(step - usual)))
         if abs(step[at] - usual) <= max(least, 1e-12):
             break
-        # medians tell how much, but blur when: that is where two neighbours differ most
+        # medians tell how much, but blur when: that is where two neighbours differ most, or three, where a point is
+        # made of samples from before and after
         first = max(1, at - half)
-        exactly = first + int(np.argmax(np.abs(np.diff(y[first - 1 : at + half + 1]))))
-        total[exactly:] += step[at]
+        parts = np.maximum(np.diff(y[first - 1 : at + half + 1]) * np.sign(step[at]), 0.0)
+        exactly = int(np.argmax(parts))
+        parts[: max(0, exactly - 1)] = parts[exactly + 2 :] = 0.0
+        total[first : first + len(parts)] += step[at] * np.cumsum(parts) / max(parts.sum(), 1e-12)
+        total[first + len(parts) :] += step[at]
         step[max(0, at - _JUMP_WINDOW) : at + _JUMP_WINDOW + 1] = usual
     return total
