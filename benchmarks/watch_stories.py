@@ -1,7 +1,7 @@
 """A third set of traces: what happens to web workers, each story told by other formulas than the first two sets.
 
 Caches fill in six ways, memory is taken and kept in three, load comes by day and by week, batches by night; leaks run
-evenly, in bursts, in a stair, late, after a cache has filled, faster and faster, or come with a deployment; and some stopped.
+evenly, in bursts, in a stair, late, after a cache has filled, or come with a deployment; and some stopped.
 What a kind other than the first of ``kinds`` says of the same trace is as true of it: a cache that is nearly full is a
 plateau or warming up.
 """
@@ -18,7 +18,7 @@ Array = np.ndarray
 
 
 class Site:
-    """One process under load: times, requests, and what is in use of each sort, in bytes; ``free`` is kept by malloc."""
+    """One process under load: times, requests, and what is in use of each sort, in bytes; malloc keeps ``free``."""
 
     def __init__(self, rng: np.random.Generator, *, days: float | None = None) -> None:
         self.rng = rng
@@ -140,7 +140,8 @@ def batches(site: Site) -> None:
     """A nightly or an hourly batch that takes much and gives it back."""
     site.settle()
     every = site.n / site.rng.uniform(3, 12)
-    site.objects += _size(site, 0.2, 1.0) * ((np.arange(site.n) + site.rng.uniform(0, every)) % every < max(2, every / 12))
+    where = (np.arange(site.n) + site.rng.uniform(0, every)) % every
+    site.objects += _size(site, 0.2, 1.0) * (where < max(2, every / 12))
 
 
 def started(site: Site) -> None:
@@ -350,6 +351,7 @@ def make_story_trace(seed: int) -> Trace:
 
 def _samples(site: Site) -> list[Sample]:
     rng, n = site.rng, site.n
+    white = rng.normal(0, 1, n)
     noise = site.base * rng.choice([0.0005, 0.002, 0.006])
     live = site.objects + site.text + site.native
     rss = site.base + live + site.free + site.holes + rng.normal(0, noise, n)
@@ -357,7 +359,7 @@ def _samples(site: Site) -> list[Sample]:
         "rss": rss,
         "uss": 0.9 * rss,
         "python_blocks": site.base / 400 + site.objects / 110 + site.text / 250 + rng.normal(0, 150, n),
-        "malloc_used": 0.3 * site.base + 0.25 * site.objects + 0.3 * site.text + site.native + rng.normal(0, 0.2 * noise, n),
+        "malloc_used": 0.3 * site.base + 0.25 * site.objects + 0.3 * site.text + site.native + 0.2 * noise * white,
         "malloc_free": 0.04 * site.base + site.free + np.abs(rng.normal(0, 0.3 * noise, n)),
         "gc_objects": site.base / 700 + site.objects / 350 + rng.normal(0, 250, n),
         "garbage": site.garbage,
