@@ -13,7 +13,7 @@ from typing import Any
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.probe.client import ProbeAddress, ProbeError, ask, choose
 from cubicweb_leakwatch.probe.sample import Sample
-from cubicweb_leakwatch.watch.finding import Finding
+from cubicweb_leakwatch.watch.finding import Finding, iso_utc
 
 DUMP_TIMEOUT_S = 180.0
 COUNT_TIMEOUT_S = 60.0
@@ -58,10 +58,26 @@ def status(directory: Path, process: str | None = None, *, judge: Judge | None =
             "culprits": [culprit.type for culprit in finding.culprits],
             "holder": finding.holder,
             "advice": finding.advice,
+            "since": None if finding.since is None else iso_utc(finding.since),
+            "ceiling": finding.ceiling,
+            "confidence": finding.confidence,
+            "samples": finding.evidence.get("samples"),
         }
 
     look = _each(choose(directory, process), row)
     return {"verdict": verdict(findings), "processes": look.items}, look
+
+
+def one_a_slot(processes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row of ``leak-status`` a slot: of two that are there during a replacement, the one that serves."""
+    order = {"serving": 0, "starting": 1}
+    chosen: dict[tuple[Any, str], dict[str, Any]] = {}
+    for process in processes:
+        slot = process.get("host"), process["name"]
+        known = chosen.get(slot)
+        if known is None or order.get(process["state"], 2) < order.get(known["state"], 2):
+            chosen[slot] = process
+    return list(chosen.values())
 
 
 def recorded_judge(directory: Path) -> Judge:
@@ -146,6 +162,7 @@ def verdict(findings: Sequence[Finding]) -> str:
     """Return the sentence that stands before all numbers: the worst process first."""
     from cubicweb_leakwatch.watch.units import format_duration, format_rate
 
+    findings = list({finding.process: finding for finding in findings}.values())
     leaks = sorted((f for f in findings if f.leak), key=lambda f: f.seconds_to_limit or float("inf"))
     if leaks:
         worst = leaks[0]
@@ -163,4 +180,14 @@ def verdict(findings: Sequence[Finding]) -> str:
     return "no leak seen"
 
 
-__all__ = ["Look", "ProbeError", "gc_counts", "gc_reports", "judge_here", "status", "taken_dump", "verdict"]
+__all__ = [
+    "Look",
+    "ProbeError",
+    "gc_counts",
+    "gc_reports",
+    "judge_here",
+    "one_a_slot",
+    "status",
+    "taken_dump",
+    "verdict",
+]

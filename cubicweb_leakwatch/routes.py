@@ -16,11 +16,12 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.security import DENY_ALL, NO_PERMISSION_REQUIRED, Allow
 
-from cubicweb_leakwatch import probing
+from cubicweb_leakwatch import probing, twins
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.probe.process import this_process
 from cubicweb_leakwatch.probe.runtime import runtime_path
 from cubicweb_leakwatch.settings import read_settings
+from cubicweb_leakwatch.views.failures import told as told_failure
 
 METRICS = "/_leakwatch/metrics"
 HEALTH = {"livez": "/_leakwatch/livez", "readyz": "/_leakwatch/readyz", "healthz": "/_leakwatch/healthz"}
@@ -53,6 +54,7 @@ def includeme(config: Configurator) -> None:
         config.add_route(f"leakwatch-{name}", path, request_method="POST", factory=Managers)
     config.add_view(restart, route_name="leakwatch-restart", permission="leakwatch")
     config.add_view(snapshot, route_name="leakwatch-snapshot", permission="leakwatch")
+    twins.includeme(config, Managers)
 
 
 def serving(_event: ApplicationCreated) -> None:
@@ -134,7 +136,8 @@ def _done(request: Request, service: str, told: Any, **parameters: Any) -> Respo
         status = 404 if isinstance(error, ConfigurationError) else 409
         if wants_json:
             return _json({"ok": False, "error": error.as_json()}, status)
-        return _dashboard(request, error.message)
+        message, hint, details = told_failure(error, request.cw_request._, request.cw_request.lang or "en")
+        return _dashboard(request, " ".join(part for part in (message, hint, details) if part))
     return _json({"ok": True, "data": data}, 200) if wants_json else _dashboard(request, told(data))
 
 
@@ -143,4 +146,6 @@ def _json(document: dict[str, Any], status: int) -> Response:
 
 
 def _dashboard(request: Request, message: str) -> Response:
-    return HTTPSeeOther(location=request.cw_request.build_url("view", vid="leakwatch", __message=message))
+    """Lead back to the page, to where the stages of a restart are."""
+    location = request.cw_request.build_url("view", vid="leakwatch", __message=message)
+    return HTTPSeeOther(location=f"{location}#lw-restarts")

@@ -4,12 +4,14 @@ Imports nothing of CubicWeb: ``config`` is anything that gives an option by its 
 """
 
 import dataclasses
+import os
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from cubicweb_leakwatch.errors import ConfigurationError
 from cubicweb_leakwatch.watch.policy import Rules, parse_budget, parse_mode, parse_window
 from cubicweb_leakwatch.watch.thinning import Keep, parse_keep
-from cubicweb_leakwatch.watch.units import parse_duration, parse_size
+from cubicweb_leakwatch.watch.units import format_duration, parse_duration, parse_size
 
 
 class Options(Protocol):
@@ -60,6 +62,35 @@ def read_settings(config: Options) -> Settings:
         metrics_token=_text(config, "leakwatch-metrics-token") or None,
         show_contents=bool(config["leakwatch-show-contents"]),
     )
+
+
+def options_in_force(config: Options) -> list[dict[str, str]]:
+    """Return every option of the cube with its value, its default and its origin; a password is not told."""
+    from cubicweb_leakwatch.site_cubicweb import options
+
+    return [_in_force(config, name, declared) for name, declared in options]
+
+
+def _in_force(config: Options, name: str, declared: Mapping[str, Any]) -> dict[str, str]:
+    value, default = _shown(config[name]), _shown(declared["default"])
+    if declared["type"] == "time":
+        value, default = (format_duration(_seconds(each)) for each in (config[name], declared["default"]))
+    if f"CW_{name.upper().replace('-', '_')}" in os.environ:
+        origin = "environment"
+    else:
+        origin = "default" if value == default else "file"
+    hidden = declared["type"] == "password" and value
+    return {"name": name, "value": "…" if hidden else value, "default": default, "origin": origin}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def _seconds(value: Any) -> float:
+    return parse_duration(value) if isinstance(value, str) else float(value or 0.0)
 
 
 def _text(config: Options, option: str) -> str:

@@ -15,11 +15,17 @@ from cubicweb.server import Service
 
 from cubicweb_leakwatch import live, reports
 from cubicweb_leakwatch.probe.runtime import runtime_path
-from cubicweb_leakwatch.recording import coarse, history
-from cubicweb_leakwatch.settings import read_settings
+from cubicweb_leakwatch.recording import coarse, growth, history
+from cubicweb_leakwatch.recording.conclusions import read_findings
+from cubicweb_leakwatch.settings import options_in_force, read_settings
 
 DAY_S = 86400.0
 MAX_NOTE = 1000
+MAX_LIVES = 50
+"""Processes to choose from; a leak that restarts often has had hundreds."""
+
+SNAPSHOT_BYTES = 4500
+"""About what one snapshot takes in the database, with its fifty type counts and the rows that CubicWeb adds."""
 
 
 class ManagersService(Service):
@@ -73,6 +79,16 @@ class GcReports(ManagersService):
         return reports.new_reports(self.directory, process, limit=limit).items
 
 
+class Conclusions(ManagersService):
+    """What leakwatch concluded last; no database is needed."""
+
+    __regid__ = "leakwatch_conclusions"
+
+    def act(self) -> list[dict[str, Any]]:
+        """Return a finding (as documented) for each process, at most an hour old."""
+        return read_findings(self.directory)
+
+
 class TypeCounts(ManagersService):
     """The counts of objects by type, the cheap part of a gc report."""
 
@@ -107,11 +123,12 @@ class History(ManagersService):
         processes = history.read_processes(self._cw, first, last, process=process)
         restarts = history.read_restarts(self._cw, first, last, process=process)
         if points:
+            first = max(first, history.first_moment(self._cw, first) or first)
             samples = coarse.read_coarse_samples(self._cw, first, last, points, process=process)
         else:
             samples = history.read_samples(self._cw, first, last, process=process, types=types)
         return {
-            "since": first,
+            "since": since if since is not None else first,
             "until": last,
             "samples": samples,
             "restarts": restarts,
@@ -147,6 +164,72 @@ class Restart(ManagersService):
             by=self._cw.user.login,
         )
         return list(answer["requested"])
+
+
+class Replacements(ManagersService):
+    """The restarts that the launcher remembers, and those under way."""
+
+    __regid__ = "leakwatch_replacements"
+
+    def act(self, most: int = 20) -> list[dict[str, Any]]:
+        """Return the last ones in the shape of ``leak-restart``, with ``stage``, oldest first; those under way last.
+
+        Raises ``LauncherError`` where no launcher runs.
+        """
+        from cubicweb_leakwatch.serve.control import ask_launcher
+
+        return list(ask_launcher(str(self.directory), "restarts")["restarts"][-most:])
+
+
+class Growth(ManagersService):
+    """What grows in one process between two snapshots."""
+
+    __regid__ = "leakwatch_growth"
+
+    def act(
+        self,
+        since: float,
+        until: float,
+        process: str | None = None,
+        first: float | None = None,
+        last: float | None = None,
+    ) -> dict[str, Any]:
+        """Return ``processes`` that lived in that time, the chosen ``process``, and what :func:`growth` tells of it.
+
+        ``process`` is a slot, a pid or ``HOST:SLOT``; by default, or when there is none of that name, the one that
+        started last.
+        """
+        lives = [
+            {"host": life["host"], "process": life["name"], "pid": life["pid"], "started_at": life["started_at"]}
+            for life in history.read_processes(self._cw, since, until)
+        ][::-1]
+        named = [life for life in lives if process in (life["process"], str(life["pid"]))]
+        chosen = next(iter(named or lives), None)
+        if chosen is None:
+            return {"processes": [], "process": None, **growth.growth([])}
+        counted = growth.read_counts(self._cw, chosen["host"], chosen["pid"], since, until)
+        return {"processes": lives[:MAX_LIVES], "process": chosen, **growth.growth(counted, first, last)}
+
+
+class SettingsInForce(ManagersService):
+    """The options of the instance as they are, and what watching it costs."""
+
+    __regid__ = "leakwatch_settings"
+
+    def act(self) -> dict[str, Any]:
+        """Return ``options`` (name, value, default, origin: default, file, environment) and ``cost``."""
+        return {"options": options_in_force(self._cw.repo.config), "cost": self._cost()}
+
+    def _cost(self) -> dict[str, Any]:
+        """Return rows and bytes in the database, and how long the last copy stopped its process (ms)."""
+        kept = max(reports.last_reports(self.directory), key=reports.taken_at, default={})
+        rows = self._cw.execute("Any COUNT(S) WHERE S is MemorySnapshot").rows[0][0]
+        return {
+            "snapshots": rows,
+            "database_bytes": rows * SNAPSHOT_BYTES,
+            "pause_ms": kept.get("pause_ms"),
+            "elapsed_ms": kept.get("elapsed_ms"),
+        }
 
 
 class LauncherStatus(ManagersService):

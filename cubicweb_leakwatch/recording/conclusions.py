@@ -3,6 +3,7 @@
 Imports nothing of CubicWeb. The findings lie in the runtime directory, written by the looping task.
 """
 
+import datetime
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -58,11 +59,18 @@ def finding_of(findings: Sequence[Mapping[str, Any]], process: str) -> Finding:
             return Finding(
                 process,
                 found["kind"],
+                since=_unix(found.get("since")),
                 rate_bytes_per_h=found.get("rate_bytes_per_h"),
                 seconds_to_limit=found.get("seconds_to_limit"),
                 confidence=found.get("confidence") or 0.0,
                 culprits=tuple(Culprit(**culprit) for culprit in found.get("culprits") or ()),
                 holder=found.get("holder"),
                 advice=found.get("advice") or "",
+                ceiling=found.get("ceiling"),
+                evidence=found.get("evidence") or {},
             )
     return Finding(process, "not-enough-data")
+
+
+def _unix(text: str | None) -> float | None:
+    return None if text is None else datetime.datetime.fromisoformat(text).timestamp()

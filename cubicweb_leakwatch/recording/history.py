@@ -86,6 +86,12 @@ def read_samples(
     return [_sample(dict(zip(("host", "process", "pid", *names), row, strict=True))) for row in rows]
 
 
+def first_moment(cnx: Any, since: float) -> float | None:
+    """Return when the first snapshot after ``since`` was taken (Unix seconds): a young history is drawn in detail."""
+    rows = cnx.execute("Any MIN(T) WHERE S is MemorySnapshot, S t T, S t >= %(since)s", {"since": since}).rows
+    return rows[0][0] if rows else None
+
+
 def named(process: str | None) -> dict[str, Any]:
     """Return which attributes of a process a name means: a pid, a slot, or ``HOST:SLOT``; ``None`` means all."""
     if process is None:

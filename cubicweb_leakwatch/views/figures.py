@@ -11,6 +11,9 @@ Translate = Callable[[str], str]
 _SEPARATORS = {"fr": ("\u202f", ","), "en": (",", ".")}
 """Between thousands, before decimals; French has a narrow no-break space (Lexique des règles typographiques)."""
 
+_DATES = {"fr": "%d/%m/%Y", "en": "%Y-%m-%d"}
+"""A day as the reader writes it; English as ISO 8601, which no two Englishes dispute."""
+
 
 class Figures:
     """The figures of one page: ``translate`` is the request's ``_``, ``lang`` its language."""
@@ -18,6 +21,7 @@ class Figures:
     def __init__(self, translate: Translate, lang: str = "en") -> None:
         self._ = translate
         self._thousands, self._point = _SEPARATORS.get(lang, _SEPARATORS["en"])
+        self._date = _DATES.get(lang, _DATES["en"])
 
     @property
     def unknown(self) -> str:
@@ -62,6 +66,25 @@ class Figures:
                 return f"{first} {rest} {steps[index + 1][1]}" if rest else first
         return f"0 {self._('s')}"
 
+    def moment(self, when: str | float | None) -> str:
+        """Return a moment in the server's zone as plain text, to the minute, for a sentence."""
+        moment = parse_time(when)
+        return self.unknown if moment is None else moment.astimezone().strftime(f"{self._date} %H:%M %Z")
+
+    def second(self, when: float) -> str:
+        """Return a moment in the server's zone as plain text, to the second."""
+        moment = parse_time(when)
+        return self.unknown if moment is None else moment.astimezone().strftime(f"{self._date} %H:%M:%S")
+
+    def offset(self) -> int:
+        """Return how many seconds the server's zone is ahead of UTC now."""
+        ahead = datetime.now().astimezone().utcoffset()
+        return int(ahead.total_seconds()) if ahead else 0
+
+    def zone(self) -> str:
+        """Return the name of the server's zone."""
+        return datetime.now().astimezone().strftime("%Z")
+
     def time(self, when: str | float | None) -> Html | str:
         """Return a moment (ISO 8601 text or Unix seconds) in the server's zone, the UTC one in its markup."""
         moment = parse_time(when)
@@ -69,7 +92,7 @@ class Figures:
             return self.unknown
         local = moment.astimezone()
         utc = moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        return element("time", local.strftime("%Y-%m-%d %H:%M:%S %Z"), datetime=utc)
+        return element("time", local.strftime(f"{self._date} %H:%M:%S %Z"), datetime=utc)
 
 
 def parse_time(when: str | float | None) -> datetime | None:

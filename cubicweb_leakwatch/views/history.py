@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from cubicweb_leakwatch.views.figures import Figures
+from cubicweb_leakwatch.views.figures import Figures, parse_time
 from cubicweb_leakwatch.views.markup import Cell, Column, Html, element, join, table
-from cubicweb_leakwatch.views.memory_chart import Line, Mark, Words, memory_chart
+from cubicweb_leakwatch.views.memory_chart import Forecast, Line, Mark, Words, memory_chart
 from cubicweb_leakwatch.views.span import Span
 
 MAX_POINTS = 400
@@ -15,10 +15,10 @@ MAX_POINTS = 400
 LATEST = 20
 """Snapshots in the table of the latest."""
 
-TABLE_POINTS = 12
+TABLE_POINTS = 24
 """Moments a process in the table beneath the chart."""
 
-LETTERS = {"restart": "R", "deployment": "D"}
+LETTERS = {"restart": "R", "deployment": "D", "finding": "F"}
 Sample = dict[str, Any]
 
 
@@ -29,20 +29,37 @@ def slot_names(samples: Iterable[Sample]) -> dict[tuple[str, str], str]:
     return {slot: f"{slot[0]}:{slot[1]}" if several and slot[0] else slot[1] for slot in slots}
 
 
-def lines_of(samples: Sequence[Sample], limits: dict[str, int | None]) -> list[Line]:
-    """Return a line a slot, by name; ``limits`` are the memory limits by process."""
+def lines_of(
+    samples: Sequence[Sample], limits: dict[str, int | None], findings: Iterable[dict[str, Any]] = ()
+) -> list[Line]:
+    """Return a line a slot, by name; ``limits`` are the memory limits by process, ``findings`` those that hold."""
     names = slot_names(samples)
     by_slot: dict[tuple[str, str], list[Sample]] = {slot: [] for slot in names}
+    host_of = {process: host for host, process in names}
     for sample in samples:
         by_slot[sample.get("host", ""), sample["process"]].append(sample)
+    known = {(finding.get("host") or host_of.get(finding["process"], ""), finding["process"]): finding
+             for finding in findings}  # fmt: skip
     return [
-        Line(names[slot], tuple(thinned(_points(by_slot[slot]))), limits.get(slot[1]), _births(by_slot[slot]))
+        Line(
+            names[slot],
+            tuple(thinned([(sample["t"], sample["rss"]) for sample in by_slot[slot]])),
+            limits.get(slot[1]),
+            _births(by_slot[slot]),
+            known.get(slot, {}).get("ceiling"),
+            _forecast(known.get(slot, {})),
+        )
         for slot in sorted(names, key=lambda slot: names[slot])
     ]
 
 
-def _points(samples: Sequence[Sample]) -> list[tuple[float, float]]:
-    return [(sample["t"], sample["rss"]) for sample in samples]
+def _forecast(finding: dict[str, Any]) -> Forecast | None:
+    """Return how memory goes on; what does not leak is not drawn on for ever."""
+    rates = [finding.get(name) for name in ("rate_bytes_per_h", "rate_low", "rate_high")]
+    if not finding.get("leak") or None in rates:
+        return None
+    rate, low, high = (float(value or 0.0) / 3600 for value in rates)
+    return Forecast(rate, low, high)
 
 
 def _births(samples: Sequence[Sample]) -> tuple[float, ...]:
@@ -63,11 +80,35 @@ def thinned(points: Sequence[tuple[float, float]], most: int = MAX_POINTS) -> li
     return found
 
 
+def finding_events(findings: Iterable[dict[str, Any]], span: Span) -> list[dict[str, Any]]:
+    """Return when leakwatch first said that a process leaks, for the chart."""
+    found = []
+    for finding in findings:
+        opened = parse_time(finding.get("opened_at"))
+        if finding.get("leak") and opened and span.start <= opened.timestamp() <= span.end:
+            event = {"t": opened.timestamp(), "kind": "finding", "text": finding["kind"]}
+            found.append({"host": finding.get("host", ""), "process": finding["process"], **event})
+    return found
+
+
+def marks_of(events: Iterable[dict[str, Any]], figures: Figures) -> list[Mark]:
+    """Return the marks of what stands on the chart."""
+    _ = figures._
+    return [
+        Mark(event["t"], LETTERS[event["kind"]], f"{event['process']}: {_(event['kind'])} {_(event['text'])}".strip())
+        for event in events
+        if event["kind"] in LETTERS
+    ]
+
+
 def chart(
     samples: Sequence[Sample], events: Iterable[dict[str, Any]], limits: dict[str, int | None],
-    span: Span, figures: Figures,
+    findings: Iterable[dict[str, Any]], span: Span, figures: Figures,
 ) -> Html:  # fmt: skip
-    """Return the chart of recorded memory with its table; a sentence where nothing was recorded."""
+    """Return the chart of recorded memory with its tables; a sentence where nothing was recorded.
+
+    ``findings`` are those that hold, where the chart ends now: they tell how it goes on.
+    """
     _ = figures._
     if not samples:
         return element(
@@ -75,19 +116,35 @@ def chart(
             _("Nothing was recorded in this time. The scheduler records every leakwatch-interval: does it run?"),
             class_="lw-verdict lw-open",
         )
-    lines = lines_of(samples, limits)
-    marks = [
-        Mark(event["t"], LETTERS[event["kind"]], f"{event['process']}: {_(event['kind'])} {event['text']}".strip())
-        for event in events
-        if event["kind"] in LETTERS
-    ]
-    words = Words(_("Recorded memory of the processes"), described(lines, marks, figures), _("MiB"), _("limit"))
-    caption = _("Resident memory (RSS). R marks a restart, D a deployment.")
+    lines = lines_of(samples, limits, findings)
+    marks = marks_of(events, figures)
+    words = Words(
+        _("Recorded memory of the processes"), described(lines, marks, figures), _("MiB"), _("limit"), _("ceiling"),
+        _("predicted, with its 95 % interval"),
+    )  # fmt: skip
     begin = max(span.start, min(line.points[0][0] for line in lines))
     picture = memory_chart(lines, marks, words, (begin, span.end))
-    scrolled = element("div", picture, class_="lw-scroll", tabindex="0", role="region", aria_label=words.title)
-    figure = element("figure", scrolled, element("figcaption", caption, class_="lw-note"), class_="lw-figure")
-    return join([figure, _summary(lines, figures), _some_points(lines, figures)])
+    return join([_figure(picture, words, figures), _summary(lines, figures), _some_points(lines, figures)])
+
+
+def _figure(picture: Html, words: Words, figures: Figures) -> Html:
+    """Return the picture with its legend, and a place where the script tells the values at one moment."""
+    _ = figures._
+    caption = _(
+        "Resident memory (RSS). R marks a restart, D a deployment, F a finding; "
+        "a cone is what is predicted, with its 95 % interval."
+    )
+    keys = _("Arrow keys move the line, Shift and arrows choose a time, Enter zooms in, Escape zooms out.")
+    scrolled = element(
+        "div", picture, class_="lw-scroll lw-plot", tabindex="0", role="region", aria_label=words.title,
+        aria_describedby="lw-chart-keys",
+    )  # fmt: skip
+    values = element(
+        "p", class_="lw-values", role="status", aria_live="polite", data_offset=figures.offset(),
+        data_zone=figures.zone(), data_unit=words.unit,
+    )  # fmt: skip
+    legend = element("figcaption", caption, " ", element("span", keys, id="lw-chart-keys", class_="lw-keys"))
+    return element("figure", scrolled, values, legend, class_="lw-figure lw-note")
 
 
 def described(lines: Sequence[Line], marks: Sequence[Mark], figures: Figures) -> str:
@@ -163,42 +220,3 @@ def latest(samples: Sequence[Sample], figures: Figures) -> Html:
         for sample in list(reversed(samples))[:LATEST]
     ]
     return table(_("Latest snapshots"), columns, rows)
-
-
-def restarts(items: Sequence[dict[str, Any]], figures: Figures) -> Html:
-    """Return the log of restarts, the newest first, with the requests that each of them lost."""
-    _, mib = figures._, figures._("MiB")
-    if not items:
-        return element("p", _("No restart in this time."))
-    columns = [
-        Column(_("Time")),
-        Column(_("Process")),
-        Column(_("Outcome")),
-        Column(_("Reason")),
-        Column(_("Old pid"), number=True),
-        Column(_("New pid"), number=True),
-        Column(_("In flight"), _("requests"), number=True),
-        Column(_("Answered"), _("requests"), number=True),
-        Column(_("Abandoned"), _("requests"), number=True),
-        Column(_("Before"), mib, number=True),
-        Column(_("After"), mib, number=True),
-    ]
-    return table(_("Restarts"), columns, [_restart_row(item, figures) for item in reversed(items)])
-
-
-def _restart_row(item: dict[str, Any], figures: Figures) -> list[object]:
-    _, outcome = figures._, item.get("outcome")
-    abandoned = figures.count(item.get("abandoned"))
-    return [
-        figures.time(item.get("requested_at")),
-        item["process"],
-        Cell(_(outcome or item.get("stage") or "n/a"), css="" if outcome in (None, "replaced") else "lw-alarm"),
-        Cell(item.get("reason") or "", css="lw-text"),
-        item.get("old_pid") or figures.unknown,
-        item.get("new_pid") or figures.unknown,
-        figures.count(item.get("in_flight_at_drain")),
-        figures.count(item.get("answered")),
-        Cell(abandoned.shown, abandoned.sorts, "lw-alarm" if item.get("abandoned") else ""),
-        figures.mib(item.get("rss_before")),
-        figures.mib(item.get("rss_after")),
-    ]

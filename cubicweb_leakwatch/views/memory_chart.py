@@ -21,17 +21,36 @@ GAP_FACTOR = 6.0
 """A pause longer than so many usual intervals breaks the line: nobody measured there."""
 
 
+FUTURE_SHARE = 0.18
+"""How much of the time that is shown a prediction adds to it."""
+
+LETTER_WIDTH = 10.0
+"""Pixels from one letter above the chart to the next; in a storm of restarts only some are named."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How a line goes on, in bytes a second: most likely, and the two ends of the 95 % interval."""
+
+    rate: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class Line:
     """The memory of one slot: ``points`` are (Unix seconds, bytes) in time order, ``limit`` bytes.
 
-    ``births`` are the moments from which on it is another process: its line begins anew there.
+    ``births`` are the moments from which on it is another process: its line begins anew there. ``ceiling`` (bytes) is
+    where its growth ends, ``forecast`` how it goes on, where that is known.
     """
 
     name: str
     points: tuple[tuple[float, float], ...]
     limit: int | None = None
     births: tuple[float, ...] = ()
+    ceiling: float | None = None
+    forecast: Forecast | None = None
 
 
 @dataclass(frozen=True)
@@ -45,12 +64,14 @@ class Mark:
 
 @dataclass(frozen=True)
 class Words:
-    """What the chart says in its reader's language: what it is, what it shows, its unit, and the name of a limit."""
+    """What the chart says in its reader's language: what it is, what it shows, its unit, and the names of its lines."""
 
     title: str
     description: str
     unit: str
     limit: str
+    ceiling: str = "ceiling"
+    forecast: str = "predicted"
 
 
 def memory_chart(
@@ -60,9 +81,9 @@ def memory_chart(
 
     ``styles`` is a style element for a picture that has to stand alone.
     """
-    highest = max([1.0, *(value for line in lines for _t, value in line.points), *_limits(lines)])
-    ticks = memory_ticks(highest * 1.05)
-    x = Scale(*span, LEFT, WIDTH - RIGHT)
+    future = _future(lines, span)
+    ticks = memory_ticks(_highest(lines, future) * 1.05)
+    x = Scale(span[0], future, LEFT, WIDTH - RIGHT)
     y = Scale(0, ticks[-1], HEIGHT - BOTTOM, TOP)
     return element(
         "svg",
@@ -70,10 +91,12 @@ def memory_chart(
         element("desc", words.description, id="lw-chart-desc"),
         styles,
         *_grid(ticks, y, words.unit),
-        *_times(span, x),
+        *_times((x.low, x.high), x),
         *_limit_lines(lines, y, words.limit),
+        *_ceilings(lines, y, words.ceiling),
         *_marks(marks, x),
-        *(part for index, line in enumerate(lines) for part in _line(line, index, x, y)),
+        *(part for line in lines for part in _forecast(line, words.forecast, x, y)),
+        *(_series(line, index, x, y) for index, line in enumerate(lines)),
         *_names(lines, y),
         class_="lw-chart",
         role="img",
@@ -81,7 +104,31 @@ def memory_chart(
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         xmlns="http://www.w3.org/2000/svg",
         preserveAspectRatio="xMinYMin meet",
+        data_from=f"{x.low:.3f}",
+        data_to=f"{x.high:.3f}",
+        data_left=LEFT,
+        data_right=WIDTH - RIGHT,
+        data_top=TOP,
+        data_bottom=HEIGHT - BOTTOM,
     )
+
+
+def _future(lines: Sequence[Line], span: tuple[float, float]) -> float:
+    """Return where the time axis ends: later than the span where something is predicted."""
+    predicted = any(line.forecast and line.points for line in lines)
+    return span[1] + (span[1] - span[0]) * FUTURE_SHARE if predicted else span[1]
+
+
+def _highest(lines: Sequence[Line], future: float) -> float:
+    """Return the highest value that the chart must have room for; a steep prediction may leave it at the top."""
+    known = [1.0, *(value for line in lines for _t, value in line.points), *_limits(lines)]
+    known += [line.ceiling for line in lines if line.ceiling and line.points]
+    top = max(known)
+    for line in lines:
+        if line.forecast and line.points:
+            t, value = line.points[-1]
+            known.append(min(1.4 * top, value + line.forecast.rate * (future - t)))
+    return max(known)
 
 
 def _limits(lines: Iterable[Line]) -> list[int]:
@@ -116,15 +163,62 @@ def _limit_lines(lines: Sequence[Line], y: Scale, name: str) -> Iterator[Html]:
 
 
 def _marks(marks: Sequence[Mark], x: Scale) -> Iterator[Html]:
-    for mark in marks:
-        if x.low <= mark.t <= x.high:
-            at = x(mark.t)
-            yield element(
-                "g",
-                element("title", mark.label),
-                element("line", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM, class_="lw-mark"),
-                _label(mark.letter, at, TOP - 4, "middle", "lw-axis lw-mark-name"),
-            )
+    named_until = float("-inf")
+    for mark in sorted(marks, key=lambda mark: mark.t):
+        if not x.low <= mark.t <= x.high:
+            continue
+        at = x(mark.t)
+        named = at - named_until >= LETTER_WIDTH
+        named_until = at if named else named_until
+        yield element(
+            "g",
+            element("title", mark.label),
+            element("line", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM, class_="lw-mark"),
+            _label(mark.letter, at, TOP - 4, "middle", "lw-axis lw-mark-name") if named else None,
+            class_="lw-event",
+            data_t=f"{mark.t:.0f}",
+            data_label=mark.label,
+        )
+
+
+def _ceilings(lines: Sequence[Line], y: Scale, name: str) -> Iterator[Html]:
+    for line in lines:
+        if line.ceiling and line.points:
+            at = y(line.ceiling)
+            yield element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, class_="lw-ceiling")
+            told = f"{_fitting(line.name)}: {name} {line.ceiling / MIB:.0f}"
+            yield _label(Html(told), WIDTH - RIGHT - 4, at - 4, "end", "lw-axis lw-ceiling-name")
+
+
+def _forecast(line: Line, name: str, x: Scale, y: Scale) -> Iterator[Html]:
+    """Draw how the line most likely goes on, in the cone of its 95 % interval."""
+    if line.forecast is None or not line.points:
+        return
+    start = line.points[-1]
+    low, high = (_ahead(start, rate, x, y) for rate in (line.forecast.low, line.forecast.high))
+    cone = [*low, *reversed(high)]
+    yield element("path", element("title", f"{line.name}: {name}"), d=_path(cone, x, y) + "Z", class_="lw-cone")
+    yield element("path", d=_path(_ahead(start, line.forecast.rate, x, y), x, y), class_="lw-ahead", fill="none")
+
+
+def _ahead(start: tuple[float, float], rate: float, x: Scale, y: Scale) -> list[tuple[float, float]]:
+    """Return the way from ``start`` at ``rate`` to the edge of the chart, along which it goes on to the end."""
+    t, value = start
+    edge = y.high if rate > 0 else 0.0
+    meets = t + (edge - value) / rate if rate else float("inf")
+    if meets >= x.high:
+        return [start, (x.high, value + rate * (x.high - t))]
+    return [start, (meets, edge), (x.high, edge)]
+
+
+def _path(points: Iterable[tuple[float, float]], x: Scale, y: Scale) -> str:
+    return "M" + " L".join(f"{x(t)},{y(value)}" for t, value in points)
+
+
+def _series(line: Line, index: int, x: Scale, y: Scale) -> Html:
+    """Return a line with its numbers, for the script that shows them under the pointer."""
+    numbers = " ".join(f"{t:.0f}:{value:.0f}" for t, value in line.points)
+    return element("g", *_line(line, index, x, y), class_="lw-series", data_name=line.name, data_points=numbers)
 
 
 def _line(line: Line, index: int, x: Scale, y: Scale) -> Iterator[Html]:

@@ -4,17 +4,13 @@ from functools import cached_property
 from typing import Any
 
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.views.failures import failure
 from cubicweb_leakwatch.views.figures import Figures
-from cubicweb_leakwatch.views.markup import Html, element
+from cubicweb_leakwatch.views.markup import Html, element, text
+from cubicweb_leakwatch.views.sheet import Sheet
 
-
-class _AsTyped:
-    """The form validator that CubicWeb asks for: parameters as they came, for :meth:`Page.parameter` to judge."""
-
-    @staticmethod
-    def validate(form: dict[str, Any]) -> dict[str, Any]:
-        """Return the form."""
-        return form
+NO_SITE_TITLE = "unset title"
+"""The default of CubicWeb's property ``ui.site-title``."""
 
 
 class Page:
@@ -22,24 +18,37 @@ class Page:
 
     _cw: Any
     w: Any
+    title: str
 
     @cached_property
+    def sheet(self) -> Sheet:
+        """What the parts of the page share."""
+        return Sheet(self._cw)
+
+    @property
     def figures(self) -> Figures:
         """Numbers and times in the reader's language."""
-        return Figures(self._cw._, self._cw.lang or "en")
+        return self.sheet.figures
 
     def parameter(self, name: str) -> str | None:
         """Return one parameter of the address as text; the last one when it was given twice."""
-        value = self._cw.get_cleaned_form(_AsTyped).get(name)
-        value = value[-1] if isinstance(value, list | tuple) and value else value
-        return value.strip() or None if isinstance(value, str) else None
+        return self.sheet.parameter(name)
+
+    def page_title(self) -> str:
+        """Return the title of the browser's window; a site without a name is not called "unset title"."""
+        site = self._cw.property_value("ui.site-title")
+        title = str(self._cw._(self.title))
+        return f"{title} ({site})" if site and site != NO_SITE_TITLE else title
 
     def begin(self, title: str) -> None:
-        """Open the page; a tab of another page has its title already."""
+        """Open the page; a tab of another page, and a part of a page, has its title already."""
+        _ = self._cw._
         self._cw.add_css("cubes.leakwatch.css")
         self._cw.add_js("cubes.leakwatch.js")
-        self.w('<div class="lw-page">')
-        if self.parameter("fname") != "view":
+        self._cw.set_header("Cache-Control", "no-cache, private")
+        told = f'data-loading="{text(_("Loading…"))}" data-failed="{text(_("The server did not answer. Try again."))}"'
+        self.w(f'<div class="lw-page" lang="{text(self._cw.lang or "en")}" {told}>')
+        if self.parameter("fname") != "view" and self.parameter("__notemplate") is None:
             self.w(element("h1", title))
 
     def end(self) -> None:
@@ -48,5 +57,4 @@ class Page:
 
     def failure(self, error: LeakwatchError) -> Html:
         """Return what failed and what to do, as a part of the page."""
-        hint = element("p", error.hint) if error.hint else None
-        return element("div", element("p", error.message), hint, class_="lw-verdict lw-open", role="status")
+        return failure(error, self._cw._, self._cw.lang or "en")

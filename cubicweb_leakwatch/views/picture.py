@@ -3,18 +3,15 @@
 from importlib.resources import files
 from typing import Any
 
-from cubicweb_leakwatch.views.history import LETTERS, lines_of
+from cubicweb_leakwatch.views.figures import Figures
+from cubicweb_leakwatch.views.history import lines_of, marks_of
 from cubicweb_leakwatch.views.markup import Html, element
-from cubicweb_leakwatch.views.memory_chart import Mark, Words, memory_chart
+from cubicweb_leakwatch.views.memory_chart import Words, memory_chart
 
 
 def picture(recorded: dict[str, Any]) -> str:
     """Return an SVG document of what the service ``leakwatch_history`` gave."""
-    marks = [
-        Mark(event["t"], LETTERS[event["kind"]], f"{event['process']}: {event['kind']} {event['text']}")
-        for event in recorded["events"]
-        if event["kind"] in LETTERS
-    ]
+    marks = marks_of(recorded["events"], Figures(str))
     lines = lines_of(recorded["samples"], {})
     words = Words("Recorded memory of the processes", "Resident memory (RSS) by process.", "MiB", "limit")
     begin = min((line.points[0][0] for line in lines), default=recorded["since"])

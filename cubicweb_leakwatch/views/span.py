@@ -15,11 +15,26 @@ DEFAULT_SPAN = "24h"
 
 @dataclass(frozen=True)
 class Span:
-    """From ``start`` to ``end`` (Unix seconds); ``name`` when it is one of the usual ones, up to now."""
+    """From ``start`` to ``end`` (Unix seconds), which is ``to_now``; ``name`` when it is one of the usual ones."""
 
     start: float
     end: float
     name: str | None = None
+    to_now: bool = False
+
+    def as_parameters(self) -> dict[str, str]:
+        """Return what asks for this span in an address."""
+        return {"span": self.name} if self.name else {"from": f"{self.start:.0f}", "to": f"{self.end:.0f}"}
+
+    def shifted(self, share: float) -> "Span":
+        """Return the span so much of its length later (or earlier, when negative)."""
+        by = (self.end - self.start) * share
+        return Span(self.start + by, self.end + by)
+
+    def zoomed(self, factor: float) -> "Span":
+        """Return the span that is so many times as long, around the same middle."""
+        middle, half = (self.start + self.end) / 2, (self.end - self.start) / 2 * factor
+        return Span(middle - half, middle + half)
 
 
 def asked_span(parameter: Callable[[str], str | None], now: float | None = None) -> Span:
@@ -27,10 +42,10 @@ def asked_span(parameter: Callable[[str], str | None], now: float | None = None)
     now = time.time() if now is None else now
     start, end = _moment(parameter("from")), _moment(parameter("to"))
     if start is not None and start < (end or now):
-        return Span(start, min(end or now, now))
+        return Span(start, min(end or now, now), None, (end or now) >= now)
     asked = parameter("span")
     name = asked if asked in SPANS else DEFAULT_SPAN
-    return Span(now - SPANS[name], now, name)
+    return Span(now - SPANS[name], now, name, True)
 
 
 def _moment(text: str | None) -> float | None:

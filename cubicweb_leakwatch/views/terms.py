@@ -17,4 +17,13 @@ KINDS = (
     _("not-enough-data"),
 )
 OUTCOMES = (_("replaced"), _("successor-failed"), _("drain-timeout"))
-EVENTS = (_("restart"), _("deployment"))
+EVENTS = (_("restart"), _("deployment"), _("finding"))
+UNITS = (
+    _("bytes"),
+    _("blocks"),
+    _("objects"),
+    _("threads"),
+    _("file descriptors"),
+    _("uncollectable objects"),
+)
+ORIGINS = (_("default"), _("file"), _("environment"))

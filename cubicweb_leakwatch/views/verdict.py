@@ -1,5 +1,6 @@
 """The sentence that comes before all numbers, in the reader's language."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from cubicweb_leakwatch.plain_text import clean
@@ -8,19 +9,61 @@ from cubicweb_leakwatch.views.markup import Html, element
 
 Process = dict[str, Any]
 NEAR_LIMIT = 0.9
+SOON_S = 60.0
+"""A time to the limit below this is told as "now": it is shorter than what a sample or a restart takes."""
+
+ENOUGH_SAMPLES = 12
+"""Samples from which on something may be concluded."""
 
 
-def verdict(processes: list[Process], figures: Figures) -> Html:
-    """Return the worst that is known of the processes, as a strip across the page."""
+def verdict(processes: Sequence[Process], figures: Figures, then: Html | None = None) -> Html:
+    """Return the worst that is known of the processes (one a slot), as a strip across the page; ``then`` ends it."""
     _ = figures._
     alarms = [sentence for process in processes for sentence in _alarms(process, figures)]
     leaks = [_leak(process, figures) for process in processes if process.get("leak")]
     if alarms or leaks:
-        return _strip(" ".join(leaks + alarms), "lw-bad")
+        return _strip(" ".join(leaks + alarms), "lw-bad", then)
     judged = [process for process in processes if process.get("verdict") not in (None, "not-enough-data")]
     if judged:
-        return _strip(_("No leak seen."), "")
-    return _strip(_("There is not enough data yet to say whether a process leaks."), "lw-open")
+        grows = [_("%(process)s: %(kind)s.") % {"process": process["name"], "kind": _(process["verdict"])}
+                 for process in judged if process["verdict"] != "steady"]  # fmt: skip
+        return _strip(" ".join([_("No leak seen."), *grows]), "", then)
+    return _strip(_waiting(processes, figures), "lw-open", then)
+
+
+def needs_look(processes: Sequence[Process]) -> Process | None:
+    """Return the process that leaks and reaches its limit first; or one with garbage."""
+    leaking = [process for process in processes if process.get("leak")]
+    if leaking:
+        return min(leaking, key=lambda process: process.get("seconds_to_limit") or float("inf"))
+    return next((process for process in processes if process.get("garbage")), None)
+
+
+def over_limit(processes: Sequence[Process]) -> Process | None:
+    """Return the web worker that is nearest to its limit, when it is near."""
+    near = [process for process in processes if process.get("role") == "web" and near_limit(process)]
+    return max(near, key=_share_of_limit, default=None)
+
+
+def near_limit(process: Process) -> bool:
+    """Say whether a process has used most of what it may."""
+    return _share_of_limit(process) >= NEAR_LIMIT
+
+
+def _share_of_limit(process: Process) -> float:
+    limit, used = process.get("limit"), process.get("uss") or process.get("rss")
+    return used / limit if limit and used else 0.0
+
+
+def _waiting(processes: Sequence[Process], figures: Figures) -> str:
+    _ = figures._
+    known = [process["samples"] for process in processes if process.get("samples") is not None]
+    if not known:
+        return _("There is not enough data yet to say whether a process leaks.")
+    return _("There is not enough data yet to say whether a process leaks: %(have)s of %(need)s snapshots.") % {
+        "have": figures.number(max(known)),
+        "need": figures.number(max(ENOUGH_SAMPLES, max(known) + 1)),
+    }
 
 
 def _leak(process: Process, figures: Figures) -> str:
@@ -31,22 +74,27 @@ def _leak(process: Process, figures: Figures) -> str:
         "rate": figures.mib(process.get("rate_bytes_per_h"), sign=True).shown,
     }
     parts = [told]
+    if process.get("since"):
+        parts.append(_("It has grown since %s.") % figures.moment(process["since"]))
     if process.get("culprits"):
         parts.append(_("What grows most: %s.") % clean(process["culprits"][0]))
     if process.get("holder"):
         parts.append(_("Held by %s.") % clean(process["holder"]))
-    if process.get("seconds_to_limit") is not None:
-        parts.append(_("It reaches its limit in %s.") % figures.duration(process["seconds_to_limit"]))
+    left = process.get("seconds_to_limit")
+    if left is not None and left >= SOON_S:
+        parts.append(_("It reaches its limit in %s.") % figures.duration(left))
+    elif left is not None:
+        parts.append(_("It reaches its limit now."))
     return " ".join(parts)
 
 
 def _alarms(process: Process, figures: Figures) -> list[str]:
     _, found = figures._, []
-    limit, used = process.get("limit"), process.get("uss") or process.get("rss")
-    if limit and used and used >= NEAR_LIMIT * limit:
+    if near_limit(process):
+        used = process.get("uss") or process.get("rss")
         found.append(
             _("%(process)s uses %(used)s of %(limit)s.")
-            % {"process": process["name"], "used": figures.size(used), "limit": figures.size(limit)}
+            % {"process": process["name"], "used": figures.size(used), "limit": figures.size(process["limit"])}
         )
     if process.get("garbage"):
         found.append(
@@ -56,5 +104,6 @@ def _alarms(process: Process, figures: Figures) -> list[str]:
     return found
 
 
-def _strip(sentence: str, css: str) -> Html:
-    return element("p", sentence, class_=f"lw-verdict {css}".strip(), role="status")
+def _strip(sentence: str, css: str, then: Html | None) -> Html:
+    told = element("p", sentence, role="status")
+    return element("div", told, then, class_=f"lw-verdict {css}".strip())

@@ -1,17 +1,20 @@
 """The chart: valid XML, readable by those who do not see it, honest about gaps and peaks."""
 
+import dataclasses
 import math
+import re
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 
 import pytest
-from face_data import HOSTILE, restart, sample
+from face_data import HOSTILE, sample
 
 from cubicweb_leakwatch.views import history
 from cubicweb_leakwatch.views.axes import Scale, memory_ticks, time_ticks
 from cubicweb_leakwatch.views.figures import Figures
 from cubicweb_leakwatch.views.markup import element
-from cubicweb_leakwatch.views.memory_chart import HEIGHT, WIDTH, Line, Mark, Words, memory_chart, pieces
+from cubicweb_leakwatch.views.memory_chart import HEIGHT, WIDTH, Forecast, Line, Mark, Words, memory_chart, pieces
 from cubicweb_leakwatch.views.span import Span, asked_span
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -20,9 +23,9 @@ NOW = 1_700_000_000.0
 WORDS = Words("Memory", "It grows.", "MiB", "limit")
 
 
-def drawn(*lines: Line, marks: tuple[Mark, ...] = ()) -> ET.Element:
+def drawn(*lines: Line, marks: Sequence[Mark] = ()) -> ET.Element:
     """Return the chart of the lines over an hour, parsed."""
-    return ET.fromstring(memory_chart(lines, marks, WORDS, (NOW, NOW + 3600)))
+    return ET.fromstring(memory_chart(lines, tuple(marks), WORDS, (NOW, NOW + 3600)))
 
 
 def growing(name: str = "web-1", limit: int | None = None) -> Line:
@@ -151,7 +154,7 @@ def page(*parts: object) -> ET.Element:
 
 def test_no_history_says_what_to_do() -> None:
     """An empty chart would look like a broken one."""
-    shown = history.chart([], [], {}, SPAN, FIGURES)
+    shown = history.chart([], [], {}, [], SPAN, FIGURES)
     assert "svg" not in shown
     assert "leakwatch-interval" in shown
 
@@ -159,7 +162,7 @@ def test_no_history_says_what_to_do() -> None:
 def test_the_numbers_stand_beside_the_chart() -> None:
     """First, last, lowest, highest, change of each process; the description says the same."""
     samples = [sample(NOW + i, (100 + i) * MIB) for i in range(11)]
-    tree = page(history.chart(samples, [], {}, SPAN, FIGURES))
+    tree = page(history.chart(samples, [], {}, [], SPAN, FIGURES))
     row = [cell.text for cell in tree.find(".//tbody/tr")]  # type: ignore[union-attr]
     assert row == ["web-1", "100.0", "110.0", "100.0", "110.0", "+10.0"]
     assert "from 100.0 to 110.0 MiB" in (tree.findtext(f".//{SVG}desc") or "")
@@ -177,21 +180,75 @@ def test_hostile_names_are_text_in_chart_and_tables() -> None:
     """Process names, notes and reasons come from outside."""
     samples = [sample(NOW + 1, process=HOSTILE, note=HOSTILE)]
     events = [{"t": NOW + 1, "kind": "restart", "process": HOSTILE, "text": HOSTILE}]
+    finding = {
+        "process": HOSTILE,
+        "leak": True,
+        "ceiling": 5e8,
+        "rate_bytes_per_h": 1e6,
+        "rate_low": 0,
+        "rate_high": 2e6,
+    }
     tree = page(
-        history.chart(samples, events, {}, SPAN, FIGURES),
+        history.chart(samples, events, {}, [finding], SPAN, FIGURES),
         history.latest(samples, FIGURES),
-        history.restarts([restart(process=HOSTILE, reason=HOSTILE, outcome=HOSTILE)], FIGURES),
     )
     assert not list(tree.iter("script"))
     assert not list(tree.iter(f"{SVG}script"))
 
 
-def test_the_newest_restart_comes_first_with_what_it_lost() -> None:
-    """The log tells abandoned requests, 0 too."""
-    items = [restart(process="web-1"), restart(process="web-2", abandoned=3, outcome="drain-timeout")]
-    rows = page(history.restarts(items, FIGURES)).findall(".//tbody/tr")
-    assert [row.findall("td")[0].text for row in rows] == ["web-2", "web-1"]
-    assert [row.findall("td")[7].text for row in rows] == ["3", "0"]
+def ahead(rate: float, low: float, high: float) -> ET.Element:
+    """Draw a line that ends at 100 MiB with a forecast in MiB a second."""
+    forecast = Forecast(rate * MIB, low * MIB, high * MIB)
+    return drawn(dataclasses.replace(growing(), forecast=forecast))
+
+
+def test_a_leak_is_continued_as_a_cone() -> None:
+    """The time axis goes on past now, and the cone is as wide as the interval."""
+    tree = ahead(0.1, 0.05, 0.2)
+    assert float(tree.get("data-to") or 0) > NOW + 600
+    (cone,) = [node for node in tree.iter(f"{SVG}path") if node.get("class") == "lw-cone"]
+    assert cone.findtext(f"{SVG}title") == "web-1: predicted"
+    ys = [float(y) for y in re.findall(r",([\d.]+)", cone.get("d") or "")]
+    assert min(ys) < ys[0]
+
+
+def test_a_steep_cone_leaves_at_the_top() -> None:
+    """A leak of gigabytes a second does not make the rest of the chart flat, nor its cone bend."""
+    tree = ahead(1000.0, 500.0, 2000.0)
+    assert max(float(node.text) for node in tree.iter(f"{SVG}text") if (node.text or "").isdigit()) < 1000
+
+
+def test_what_does_not_leak_is_not_continued() -> None:
+    """A plateau has its ceiling instead."""
+    finding = {"process": "web-1", "leak": False, "ceiling": 150 * MIB, "rate_bytes_per_h": 1.0, "rate_low": 0.0}
+    (line,) = history.lines_of([sample(NOW)], {}, [finding])
+    assert (line.forecast, line.ceiling) == (None, 150 * MIB)
+    assert "web-1: ceiling 150" in [node.text for node in drawn(line).iter(f"{SVG}text")]
+
+
+def test_a_storm_of_restarts_is_named_once_in_a_while() -> None:
+    """Each has its mark and its tooltip; letters that would overlap are left out."""
+    marks = [Mark(NOW + index, "R", f"restart {index}") for index in range(100)]
+    tree = drawn(growing(), marks=marks)
+    assert len([node for node in tree.iter(f"{SVG}g") if node.get("class") == "lw-event"]) == 100
+    assert 1 <= [node.text for node in tree.iter(f"{SVG}text")].count("R") <= 20
+
+
+def test_a_finding_stands_on_the_chart() -> None:
+    """When leakwatch first said that it leaks; what is no leak is no event."""
+    opened = {"opened_at": "2023-11-14T22:13:30Z", "process": "web-1", "kind": "native"}
+    span = Span(1_700_000_000.0, 1_700_000_100.0)
+    found = history.finding_events([{**opened, "leak": True}, {**opened, "leak": False}], span)
+    assert [(event["kind"], event["t"]) for event in found] == [("finding", 1_700_000_010.0)]
+    assert [mark.letter for mark in history.marks_of(found, FIGURES)] == ["F"]
+
+
+def test_a_span_is_moved_and_zoomed() -> None:
+    """By shares of its length, and it can be asked for in an address."""
+    span = Span(100.0, 200.0)
+    assert (span.shifted(-0.5), span.zoomed(0.5)) == (Span(50.0, 150.0), Span(125.0, 175.0))
+    assert span.as_parameters() == {"from": "100", "to": "200"}
+    assert asked_span({"span": "7d"}.get, NOW).as_parameters() == {"span": "7d"}
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,38 @@ def restart(**values: Any) -> dict[str, Any]:
     return {**record, **values}
 
 
+def finding(**values: Any) -> dict[str, Any]:
+    """Return a recorded finding."""
+    record = {
+        "host": "here",
+        "process": "web-1",
+        "kind": "python-objects",
+        "leak": True,
+        "since": "2026-01-02T02:00:00Z",
+        "rate_bytes_per_h": 30.0 * 1024**2,
+        "rate_low": 20.0 * 1024**2,
+        "rate_high": 40.0 * 1024**2,
+        "bytes_per_request": 2048.0,
+        "confidence": 0.97,
+        "culprits": [{"type": HANDLER, "objects_per_h": 720.0, "bytes_per_h": 1e6}],
+        "holder": "cubicweb_leakdemo.polling.POLLER.handlers[…]",
+        "views": [{"view": "changeset", "bytes_per_request": 4096.0, "share": 0.9, "low": 4000.0, "high": 4200.0}],
+        "ceiling": None,
+        "seconds_to_limit": 7200.0,
+        "advice": "python-objects leak. Ask leak-holders who keeps them.",
+        "evidence": {
+            "why": "objects tracked by the collector grow with the memory",
+            "samples": 60,
+            "lives": 1,
+            "meters": {"rss": {"rate_per_h": 3e7, "unit": "bytes", "growing": 0.99, "level": 1e8}},
+            "notes": ["requests are not recorded: growth is laid to time alone"],
+        },
+        "opened_at": "2026-01-02T03:00:00Z",
+        "closed_at": None,
+    }
+    return {**record, **values}
+
+
 def catalogue(lang: str) -> dict[tuple[str, str], str]:
     """Return a catalogue by context and message."""
     text = (PACKAGE / "i18n" / f"{lang}.po").read_text(encoding="utf-8")

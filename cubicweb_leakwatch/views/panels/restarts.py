@@ -1,0 +1,187 @@
+"""Panel 5: restarts and deployments as a log, with what each restart lost; those under way with their stages."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from cubicweb import _
+
+from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.plain_text import clean
+from cubicweb_leakwatch.views.figures import parse_time
+from cubicweb_leakwatch.views.markup import Cell, Column, Html, element, join, table
+from cubicweb_leakwatch.views.panels.base import Panel
+
+STEPS = (_("asked"), _("starting"), _("ready"), _("draining"), _("done"))
+"""The stages of a restart, in their order."""
+
+JUST_NOW_S = 120.0
+"""How long a restart that is over is shown with its stages still."""
+
+
+class RestartsPanel(Panel):
+    """The log of restarts and deployments."""
+
+    name = "restarts"
+    title = _("Restarts and deployments")
+
+    def data(self) -> list[dict[str, Any]]:
+        """Return the restarts of the time that is shown, in the shape of ``leak-restart``, oldest first.
+
+        Those of the launcher that are not recorded yet come last, those under way with their ``stage``.
+        """
+        recorded = self._recorded()
+        known = {(item["process"], item["requested_at"]) for item in recorded}
+        span = self.sheet.span
+        asked = [
+            item
+            for item in self.sheet.replacements
+            if (item["process"], item["requested_at"]) not in known and _asked_at(item) >= span.start
+        ]
+        return [*recorded, *asked] if span.to_now else recorded
+
+    def _recorded(self) -> list[dict[str, Any]]:
+        try:
+            return list(self.sheet.recorded["restarts"])
+        except LeakwatchError:
+            if not self.sheet.replacements:
+                raise
+            return []
+
+    def beside(self) -> dict[str, Any]:
+        """Return the deployments, as ``leak-history`` has them."""
+        return {"deployments": self._deployments()}
+
+    def _deployments(self) -> list[dict[str, Any]]:
+        try:
+            return [event for event in self.sheet.recorded["events"] if event["kind"] == "deployment"]
+        except LeakwatchError:
+            return []
+
+    def show(self, data: list[dict[str, Any]]) -> Html:
+        """Return what is under way, the sum of what was lost, and the log, the newest first."""
+        moving = [item for item in data if _under_way(item)]
+        fresh = [item for item in data if item.get("stage") == "done" and self._just_ended(item)]
+        stages = [self._stages(item) for item in (*fresh[-3:], *moving)]
+        poll = element("div", *stages, class_="lw-moving", data_poll="1" if moving else None) if stages else None
+        deployments = self._deployments()
+        if not data and not deployments:
+            return join([poll, element("p", self._("No restart in this time."))])
+        return join([poll, self._sum(data), self._log(data, deployments)])
+
+    def _just_ended(self, item: dict[str, Any]) -> bool:
+        ended = parse_time(item.get("exited_at") or item.get("ready_at"))
+        return ended is not None and self.sheet.span.end - ended.timestamp() < JUST_NOW_S
+
+    def _stages(self, item: dict[str, Any]) -> Html:
+        """Return the stages of one restart as a list; the one that it is in is marked, and said."""
+        _, now = self._, step_of(item)
+        heading = element(
+            "p", _("%s is being replaced") % clean(item["process"]), ": ", clean(item.get("reason") or "")
+        )
+        if now == len(STEPS) - 1:
+            outcome = _(item.get("outcome") or "n/a")
+            told = _("%(process)s: %(outcome)s, requests lost: %(lost)s.") % {
+                "process": clean(item["process"]),
+                "outcome": outcome,
+                "lost": self.figures.number(item.get("abandoned")),
+            }
+            detail = f" {clean(item['detail'])}" if item.get("detail") else ""
+            heading = element("p", told, detail, class_=None if item.get("outcome") == "replaced" else "lw-alarm")
+        steps = [
+            element(
+                "li",
+                self._step(name, item),
+                class_="lw-step-done" if index < now else "lw-step-now" if index == now else None,
+                aria_current="step" if index == now else None,
+            )
+            for index, name in enumerate(STEPS)
+        ]
+        return element("div", heading, element("ol", *steps, class_="lw-steps"), role="status")
+
+    def _step(self, name: str, item: dict[str, Any]) -> str:
+        """Return the name of a step; draining tells how many requests are left."""
+        if name == "draining" and STEPS[step_of(item)] == "draining":
+            left = self._in_flight(item)
+            if left is not None:
+                return f"{self._(name)} ({self.figures.number(left)})"
+        return str(self._(name))
+
+    def _in_flight(self, item: dict[str, Any]) -> int | None:
+        try:
+            rows = self.sheet.status["processes"]
+        except LeakwatchError:
+            return None
+        return next((row.get("in_flight") for row in rows if row["pid"] == item.get("old_pid")), None)
+
+    def _sum(self, data: list[dict[str, Any]]) -> Html:
+        _ = self._
+        over = [item for item in data if item.get("outcome")]
+        lost = sum(item.get("abandoned") or 0 for item in over)
+        answered = sum(item.get("answered") or 0 for item in over)
+        told = _("Restarts: %(count)s. Requests answered by those that left: %(answered)s; lost: %(lost)s.") % {
+            "count": self.figures.number(len(over)),
+            "answered": self.figures.number(answered),
+            "lost": self.figures.number(lost),
+        }
+        return element("p", told, class_="lw-alarm" if lost else None)
+
+    def _log(self, data: list[dict[str, Any]], deployments: Iterable[dict[str, Any]]) -> Html:
+        _, mib = self._, self._("MiB")
+        columns = [
+            Column(_("Time")),
+            Column(_("Process")),
+            Column(_("What")),
+            Column(_("Reason")),
+            Column(_("Old pid"), number=True),
+            Column(_("New pid"), number=True),
+            Column(_("In flight"), _("requests"), number=True),
+            Column(_("Answered"), _("requests"), number=True),
+            Column(_("Lost"), _("requests"), number=True),
+            Column(_("Before"), mib, number=True),
+            Column(_("After"), mib, number=True),
+        ]
+        rows = [(_asked_at(item), self._restart(item)) for item in data]
+        rows += [(event["t"], self._deployment(event, len(columns))) for event in deployments]
+        return table(_("Restarts"), columns, [row for _t, row in sorted(rows, key=lambda row: -row[0])])
+
+    def _restart(self, item: dict[str, Any]) -> list[object]:
+        figures, outcome = self.figures, item.get("outcome")
+        lost = figures.count(item.get("abandoned"))
+        what = self._(outcome or STEPS[step_of(item)])
+        return [
+            Cell(figures.time(item.get("requested_at")), item.get("requested_at")),
+            item["process"],
+            Cell(what, css="" if outcome in (None, "replaced") else "lw-alarm"),
+            Cell(item.get("reason") or "", css="lw-text"),
+            item.get("old_pid") or figures.unknown,
+            item.get("new_pid") or figures.unknown,
+            figures.count(item.get("in_flight_at_drain")),
+            figures.count(item.get("answered")),
+            Cell(lost.shown, lost.sorts, "lw-alarm" if item.get("abandoned") else ""),
+            figures.mib(item.get("rss_before")),
+            figures.mib(item.get("rss_after")),
+        ]
+
+    def _deployment(self, event: dict[str, Any], width: int) -> list[object]:
+        time = Cell(self.figures.time(event["t"]), event["t"])
+        told = [time, event["process"], self._("deployment"), Cell(event["text"], css="lw-text")]
+        return [*told, *[""] * (width - len(told))]
+
+
+def step_of(item: dict[str, Any]) -> int:
+    """Return the index of the stage that a restart is in."""
+    stage = item.get("stage")
+    if stage == "done" or item.get("outcome"):
+        return len(STEPS) - 1
+    if stage == "starting":
+        return STEPS.index("ready") if item.get("ready_at") else STEPS.index("starting")
+    return STEPS.index("draining") if stage == "draining" else 0
+
+
+def _under_way(item: dict[str, Any]) -> bool:
+    return item.get("stage") not in (None, "done") and not item.get("outcome")
+
+
+def _asked_at(item: dict[str, Any]) -> float:
+    moment = parse_time(item.get("requested_at"))
+    return moment.timestamp() if moment else 0.0
