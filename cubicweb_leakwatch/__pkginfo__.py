@@ -3,7 +3,7 @@
 modname = "cubicweb_leakwatch"
 distname = "cubicweb-leakwatch"
 
-numversion = (0, 1, 0)
+numversion = (0, 2, 0)
 version = ".".join(str(num) for num in numversion)
 
 license = "LGPL"

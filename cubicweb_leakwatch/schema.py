@@ -27,6 +27,7 @@ class LeakwatchProcess(EntityType):
     generation = Int(description="which process of its slot it is, counted by the launcher")
     python = String(maxsize=64, description="version of the interpreter")
     versions = String(description="JSON: installed versions by distribution")
+    memory_limit = BigInt(description="private memory past which it is replaced")
 
 
 class MemorySnapshot(EntityType):
@@ -107,6 +108,22 @@ class WorkerRestart(EntityType):
     old_pid = BigInt()
     new_pid = BigInt()
     outcome = String(maxsize=32, description="replaced, successor-failed or drain-timeout")
+    recorded_at = TZDatetime(indexed=True, description="when it was recorded, by the database's clock")
+
+
+class RestartRequest(EntityType):
+    """the wish to replace a process, for the host where it runs; times are by the database's clock"""
+
+    __permissions__ = RECORD_PERMISSIONS
+
+    host = String(required=True, maxsize=255, indexed=True)
+    process = String(maxsize=64, description="its slot; null for every process of the host")
+    reason = String()
+    asked_by = String()
+    requested_at = TZDatetime(required=True, indexed=True)
+    taken_at = TZDatetime(description="when its host asked the launcher; null until then")
+    restart_ids = String(description="JSON: the launcher's own names of the restarts that came of it")
+    refusal = String(description="why nothing came of it")
 
 
 class snapshot_of(RelationDefinition):

@@ -1,6 +1,5 @@
 """``leak-findings``: what leakwatch concludes from the recorded history."""
 
-import socket
 import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,7 @@ from cubicweb_leakwatch.commands.finding_text import finding_lines
 from cubicweb_leakwatch.commands.options import PROCESS, Option
 from cubicweb_leakwatch.commands.repository import connection
 from cubicweb_leakwatch.commands.terminal import Screen
+from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.recording.conclusions import conclude_apart, read_findings
 from cubicweb_leakwatch.recording.findings import spread_samples
 
@@ -35,7 +35,7 @@ class LeakFindings(Command):
             found = read_findings(instance.runtime_dir)
             if not found:
                 with connection(instance) as cnx:
-                    samples = spread_samples(cnx, socket.gethostname(), time.time())
+                    samples = spread_samples(cnx, this_host(), time.time())
                 found = conclude_apart(samples, {}) if samples else []
         return [finding for finding in found if asked.process in (None, finding["process"])]
 

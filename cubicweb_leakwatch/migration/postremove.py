@@ -1,6 +1,6 @@
 """Run once, when an instance gives the cube up: what CubicWeb leaves of the entities of a dropped type goes as well."""
 
-OURS = ("LeakwatchProcess", "MemorySnapshot", "LeakFinding", "WorkerRestart")
+OURS = ("LeakwatchProcess", "MemorySnapshot", "LeakFinding", "WorkerRestart", "RestartRequest")
 SYSTEM_RELATIONS = (
     "is_relation",
     "is_instance_of_relation",

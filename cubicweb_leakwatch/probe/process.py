@@ -1,11 +1,12 @@
 """What the running process says of itself: its slot, role, state and the requests it has served."""
 
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from cubicweb_leakwatch.host import this_host
 
 MAX_VIEWS = 200
 """Names of views counted apart; a site that invents view names must not make us grow."""
@@ -33,7 +34,7 @@ class ProcessState:
     in_flight_source: Callable[[], int] | None = None
     requests_source: Callable[[], int] | None = None
     views: dict[str, int] = field(default_factory=dict)
-    host: str = field(default_factory=socket.gethostname)
+    host: str = field(default_factory=this_host)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def count_request(self, view: str | None = None) -> None:

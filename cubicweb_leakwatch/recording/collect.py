@@ -7,7 +7,6 @@ must not hold up the site's other looping tasks, which all share one thread.
 """
 
 import logging
-import socket
 import threading
 import time
 from collections import deque
@@ -18,6 +17,7 @@ from typing import Any
 from cubicweb import ValidationError
 
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.probe.runtime import runtime_dir
 from cubicweb_leakwatch.recording import keeping, records, restarting
 from cubicweb_leakwatch.recording.findings import Findings
@@ -47,7 +47,7 @@ class Collector:
     def __init__(self, repo: Any, settings: Settings, *, host: str | None = None) -> None:
         self.repo = repo
         self.settings = settings
-        self.host = host or socket.gethostname()
+        self.host = host or this_host()
         self.directory = runtime_dir(repo.config.appdatahome)
         self.meter = Meter(
             self.directory, repo.config.appid, types=settings.types, interval_s=settings.interval_s or 60.0

@@ -1,0 +1,5 @@
+"""From 0.1.0: wishes that travel between hosts, and what hosts need to know of each other's processes."""
+
+add_entity_type("RestartRequest")
+add_attribute("WorkerRestart", "recorded_at")
+add_attribute("LeakwatchProcess", "memory_limit")
