@@ -3,10 +3,11 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cubicweb_leakwatch.heap.cycles import find_cycles
 from cubicweb_leakwatch.heap.dominators import Dominators, dominate
-from cubicweb_leakwatch.heap.graph import HeapGraph, Longs, read_graph
+from cubicweb_leakwatch.heap.graph import HeapGraph, Ints, Longs, read_graph
 from cubicweb_leakwatch.heap.holders import find_types, group_by_holder
 from cubicweb_leakwatch.heap.reach import UNEXPLAINED, Reach, reach
 from cubicweb_leakwatch.heap.shapes import describe_cycles
@@ -63,15 +64,21 @@ def _types(graph: HeapGraph, tree: Dominators, wanted: set[str] | None) -> list[
 
 def retained_by_type(graph: HeapGraph, tree: Dominators) -> Longs:
     """Return what the objects of each type retain together; those inside another of their type count once."""
-    rows = np.nonzero(tree.first >= 0)[0]
-    rows = rows[np.lexsort((tree.first[rows], graph.type_of[rows]))]
+    rows = tree.row_of[: int((tree.first >= 0).sum())]  # in the order of their numbers
+    rows = rows[np.argsort(_narrow(graph.type_of[rows]), kind="stable")]
     types, width = graph.type_of[rows].astype(np.int64), np.int64(len(tree.first) + 1)
-    ends = np.maximum.accumulate(types * width + tree.last[rows])
+    types *= width
+    ends = np.maximum.accumulate(types + tree.last[rows])
     outermost = np.ones(len(rows), bool)
-    outermost[1:] = (types * width + tree.first[rows])[1:] >= ends[:-1]
+    outermost[1:] = (types + tree.first[rows])[1:] >= ends[:-1]
     chosen = rows[outermost]
     sums = np.bincount(graph.type_of[chosen], weights=tree.retained[chosen], minlength=len(graph.types))
     return sums.astype(np.int64)
+
+
+def _narrow(numbers: Ints) -> npt.NDArray[Any]:
+    """Return the numbers in 16 bits where they fit: NumPy sorts such in linear time."""
+    return numbers.astype(np.uint16) if len(numbers) and int(numbers.max()) < 1 << 16 else numbers
 
 
 def _unreachable(graph: HeapGraph, found: Reach, limit: int) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from typing import Any
 
 from cubicweb_leakwatch.heap.dumpfile import GROUP, HAS_INLINE, HAS_ITEMS, HAS_LAYOUTS, DumpWriter
 from cubicweb_leakwatch.heap.pins import Pins
-from cubicweb_leakwatch.heap.readers import MAPPING, Layouts, Read, Reader, reader_of
+from cubicweb_leakwatch.heap.rawread import addresses
+from cubicweb_leakwatch.heap.readers import reader_of
+from cubicweb_leakwatch.heap.reading import MAPPING, Layouts, Read, Reader
 from cubicweb_leakwatch.heap.roots import THREAD_LOCAL, describe_roots, thread_frames
 from cubicweb_leakwatch.heap.sizes import shallow_sizes
 from cubicweb_leakwatch.heap.typenames import (
@@ -51,9 +53,7 @@ class Extraction:
         frames = thread_frames(pins)
         known = set(map(id, groups.get(id(FrameType), ())))
         extra = [frame for _, stack, own in frames for frame in stack + own if id(frame) not in known]
-        counted: list[tuple[Sequence[Any], array[int]]] = [
-            (group, _reference_counts(group)) for group in groups.values()
-        ]
+        counted: list[tuple[list[Any], array[int]]] = [(group, _reference_counts(group)) for group in groups.values()]
         self._untracked.know(extra)
         if extra:
             counted.append((extra, array("q", bytes(8 * len(extra)))))
@@ -65,7 +65,7 @@ class Extraction:
         self._write_tables()
         self._writer.json(b"ROOT", {**describe_roots(pins, frames, self._thread_locals), "garbage": garbage})
 
-    def _write_group(self, group: Sequence[Any], counts: "array[int]") -> None:
+    def _write_group(self, group: list[Any], counts: "array[int]") -> None:
         tp, reader = self._known_type(type(group[0]))
         if any(base is THREAD_LOCAL for base in mro(tp)):
             self._thread_locals += group
@@ -80,19 +80,19 @@ class Extraction:
             self._untracked.take([tp])
         return known
 
-    def _write_chunk(self, tp: type, reader: Reader, part: Sequence[Any], counts: "array[int]") -> None:
+    def _write_chunk(self, tp: type, reader: Reader, part: list[Any], counts: "array[int]") -> None:
         sizes = shallow_sizes(tp, part)
         read = reader(part)
         self._note(tp, part, read)
-        targets = array("Q", map(id, read.referents))
+        targets = addresses(read.referents)
         self._untracked.take(read.referents)
-        columns = [(HAS_ITEMS, read.items), (HAS_LAYOUTS, read.layouts), (HAS_INLINE, read.inline_bytes)]
-        present = [(bit, column) for bit, column in columns if column]
+        maybe = [(HAS_ITEMS, read.items), (HAS_LAYOUTS, read.layouts), (HAS_INLINE, read.inline_bytes)]
+        present = [(bit, column) for bit, column in maybe if column]
         bits = sum(bit for bit, _ in present)
-        head = GROUP.pack(id(tp), read.kind, len(part), len(targets), bits)
-        addresses = array("Q", map(id, part))
+        head = GROUP.pack(id(tp), read.kind, len(part), len(targets) // 8, bits)
         optional = [memoryview(column) for _, column in present]
-        self._writer.record(b"GRUP", head, addresses, sizes, counts, read.counts, *optional, targets)  # type: ignore[arg-type]
+        columns = (memoryview(column) for column in (sizes, counts, read.counts))
+        self._writer.record(b"GRUP", head, addresses(part), *columns, *optional, targets)
         self.objects += len(part)
 
     def _note(self, tp: type, part: Sequence[Any], read: Read) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cubicweb_leakwatch.heap.graph import Bools, HeapGraph, Ints
-from cubicweb_leakwatch.heap.search import induce, spread
+from cubicweb_leakwatch.heap.search import induce, spread, whole
 
 TRASH, MODULE, THREAD, OURSELVES, UNEXPLAINED = range(5)
 
@@ -43,7 +43,6 @@ def reach(graph: HeapGraph) -> Reach:
     """Search from all roots, stage by stage; each stage looks only at what the ones before left."""
     rows = graph.count + 1
     found = Reach(np.zeros(rows, np.int32), np.full(rows, -1, np.int32), {})
-    found.stage[graph.count] = UNEXPLAINED
     stages = [
         (MODULE, _modules(graph, found.names)),
         (THREAD, _threads(graph, found.names)),
@@ -52,11 +51,12 @@ def reach(graph: HeapGraph) -> Reach:
     ]
     for stage, starts in stages:
         _one_stage(graph, found, stage, starts)
+        found.stage[graph.count], found.parent[graph.count] = UNEXPLAINED, -1  # what was not recorded
     return found
 
 
 def _one_stage(graph: HeapGraph, found: Reach, stage: int, starts: Ints) -> None:
-    part = induce(graph, found.stage == TRASH)
+    part = whole(graph) if stage == MODULE else induce(graph, found.stage == TRASH)
     place = np.full(graph.count + 1, -1, np.int32)
     place[part.rows] = np.arange(part.count, dtype=np.int32)
     positions = np.unique(place[starts])

@@ -3,8 +3,10 @@
 import sys
 from array import array
 from collections.abc import Sequence
+from itertools import repeat
+from operator import add
 
-from cubicweb_leakwatch.heap.typenames import HAVE_GC, MANAGED_DICT, flags, sizer
+from cubicweb_leakwatch.heap.typenames import HAVE_GC, MANAGED_DICT, flags, item_bytes, sizer
 
 _GC_HEADER_BYTES = 16
 _PRE_HEADER_BYTES = 16
@@ -17,9 +19,11 @@ _VALUES_HEAD_BYTES = 8 if sys.version_info >= (3, 13) else 0
 def shallow_sizes(tp: type, objects: Sequence[object]) -> "array[int]":
     """Return the size of each of ``objects``, all of type ``tp``: with the header, without inline values."""
     method, own = sizer(tp)
+    if own and method is object.__sizeof__ and not item_bytes(tp):
+        return array("Q", [sys.getsizeof(objects[0])]) * len(objects)
     if own:
         try:
-            return array("Q", map(sys.getsizeof, objects))
+            return array("Q", map(add, map(method, objects), repeat(_header_bytes(tp))))
         except Exception:  # an extension type's __sizeof__ that fails for one object
             return array("Q", [_one_size(tp, method, found) for found in objects])
     return array("Q", [_one_size(tp, method, found) for found in objects])

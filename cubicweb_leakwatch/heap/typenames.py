@@ -14,6 +14,7 @@ _QUALNAME = type.__dict__["__qualname__"].__get__
 _MRO = type.__dict__["__mro__"].__get__
 _NAMESPACE = type.__dict__["__dict__"].__get__
 _FLAGS = type.__dict__["__flags__"].__get__
+_ITEM_BYTES = type.__dict__["__itemsize__"].__get__
 
 MANAGED_DICT = 1 << 4
 HEAP_TYPE = 1 << 9
@@ -43,6 +44,11 @@ def type_name(tp: type) -> str:
 def flags(tp: type) -> int:
     """Return the interpreter's flag bits of a class."""
     return int(_FLAGS(tp))
+
+
+def item_bytes(tp: type) -> int:
+    """Return by how many bytes an instance grows with each of its items; 0 when all are of one size."""
+    return int(_ITEM_BYTES(tp))
 
 
 def mro(tp: type) -> tuple[type, ...]:

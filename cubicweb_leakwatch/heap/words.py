@@ -9,7 +9,7 @@ import numpy as np
 
 from cubicweb_leakwatch.heap.graph import HeapGraph
 from cubicweb_leakwatch.heap.reach import MODULE, OURSELVES, THREAD, Reach
-from cubicweb_leakwatch.heap.readers import BAG, FRAME, MAPPING, SEQUENCE
+from cubicweb_leakwatch.heap.reading import BAG, FRAME, MAPPING, SEQUENCE
 
 _MOST_KEYS = 32  # in larger mappings a key is data, and two objects under different keys are held alike
 _LONGEST_CHAIN = 40
@@ -44,7 +44,7 @@ def _places(graph: HeapGraph, source: int, target: int) -> list[int]:
         order = np.argsort(references, kind="stable")
         graph.sorted_places[source] = (references[order], order)
     rows, order = graph.sorted_places[source]
-    begin, end = np.searchsorted(rows, [target, target + 1])
+    begin, end = np.searchsorted(rows, np.array([target, target + 1], rows.dtype))
     return [int(place) for place in order[begin:end]]
 
 
