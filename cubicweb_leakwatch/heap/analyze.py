@@ -9,9 +9,9 @@ from cubicweb_leakwatch.heap.cycles import find_cycles
 from cubicweb_leakwatch.heap.dominators import Dominators, dominate
 from cubicweb_leakwatch.heap.graph import HeapGraph, Ints, Longs, read_graph
 from cubicweb_leakwatch.heap.holders import find_types, group_by_holder
-from cubicweb_leakwatch.heap.reach import UNEXPLAINED, Reach, reach
+from cubicweb_leakwatch.heap.reach import Reach, reach
 from cubicweb_leakwatch.heap.shapes import describe_cycles
-from cubicweb_leakwatch.heap.suspects import find_suspects, over_referenced
+from cubicweb_leakwatch.heap.suspects import alone, find_suspects, over_referenced
 from cubicweb_leakwatch.heap.typestats import merge_names, type_rows, with_growth
 
 _GROWN_TYPES_TRACED = 5
@@ -92,7 +92,7 @@ def _unreachable(graph: HeapGraph, found: Reach, limit: int) -> dict[str, Any]:
 
 def _over_referenced(graph: HeapGraph, found: Reach, limit: int) -> list[dict[str, Any]]:
     """Count, by type, objects that live by references which nothing in the heap explains: a leak in C code looks so."""
-    keep = over_referenced(graph) & (found.stage == UNEXPLAINED) & (found.parent < 0)
+    keep = over_referenced(graph, found) & alone(found)
     return sorted(type_rows(graph, keep), key=lambda row: -row["count"])[:limit]
 
 

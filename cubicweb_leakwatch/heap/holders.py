@@ -9,7 +9,7 @@ import numpy as np
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.heap.graph import HeapGraph, Ints, read_graph
 from cubicweb_leakwatch.heap.known import fingerprint, known_retention
-from cubicweb_leakwatch.heap.reach import OURSELVES, THREAD, TRASH, UNEXPLAINED, Reach, reach
+from cubicweb_leakwatch.heap.reach import AT_EXIT, OURSELVES, THREAD, TRASH, UNEXPLAINED, Reach, reach
 from cubicweb_leakwatch.heap.words import Link, Sentence, links, path_of, short_name
 
 EXAMINED = 1000
@@ -37,14 +37,22 @@ def find_types(graph: HeapGraph, name: str) -> list[bool]:
 
 
 def group_by_holder(graph: HeapGraph, found: Reach, rows: Ints, *, examined: int = EXAMINED) -> list[Group]:
-    """Group an evenly spread sample of ``rows`` by the words for their shortest chain, the largest group first."""
+    """Group an evenly spread sample of ``rows`` by the words for their shortest chain.
+
+    The largest group comes first, and those that are known to be harmless after all others.
+    """
     sentence = Sentence(graph, found)
     texts: dict[str, list[list[Link]]] = defaultdict(list)
     for row in sample(rows, examined).tolist():
         chain = links(graph, found.chain(row))
         texts[_words(sentence, found, row, chain)].append(chain)
     groups = [Group(text, len(chains), min(chains, key=len)) for text, chains in texts.items()]
-    return sorted(groups, key=lambda group: (-group.count, group.text))
+    return sorted(groups, key=lambda group: (_is_harmless(group.text), -group.count, group.text))
+
+
+def _is_harmless(text: str) -> bool:
+    known = known_retention(text)
+    return known is not None and known.harmless
 
 
 def holder_groups(graph: HeapGraph, found: Reach, name: str, *, examined: int = EXAMINED) -> list[Group]:
@@ -107,7 +115,7 @@ def root_name(graph: HeapGraph, found: Reach, row: int) -> str:
     name = found.names.get(row)
     stage = int(found.stage[row])
     if name:
-        return name if name.startswith(("module ", "thread ")) else f"thread {name}"
+        return name if name.startswith(("module ", "thread ", AT_EXIT)) else f"thread {name}"
     if stage in (THREAD, OURSELVES):
         return "thread" if stage == THREAD else "leakwatch itself"
     return "nobody" if stage == TRASH else f"C code or a running frame ({short_name(graph, row)})"

@@ -57,10 +57,22 @@ _KNOWN = [
         "option rql-cache-size",
     ),
     Known(
-        r"^re\._cache|^linecache\.cache|^functools\.\S*_lru|^sre_\S*cache",
+        r"^re\._cache|^linecache\.cache|^functools\.\S*_lru|^sre_\S*cache|^typing\._cleanups",
         True,
         "a cache of the standard library with a limit of its own",
         "https://docs.python.org/3/library/",
+    ),
+    Known(
+        r"^the interpreter's lists of subclasses",
+        True,
+        "the interpreter knows the subclasses of each class by weak references",
+        "https://docs.python.org/3/reference/datamodel.html#type.__subclasses__",
+    ),
+    Known(
+        r"^sys\.path_importer_cache|^pkgutil\.\S*cache|^_frozen_importlib",
+        True,
+        "the import system remembers the listings of the directories on the path",
+        "https://docs.python.org/3/library/sys.html#sys.path_importer_cache",
     ),
 ]
 

@@ -1,8 +1,9 @@
 """What holds what: the shortest way from a root to every object, and what no root reaches.
 
 Roots come in stages, so that a lasting holder is named before a passing one: first modules; then what threads run and
-own; then leakwatch's own frames; last whatever has more references than the heap explains, held by C code or by the
-working stack of a running frame. What none of them reaches is trash: the collector would take it.
+own, and what is registered with ``atexit``; then leakwatch's own frames; last whatever has more references than the
+heap explains, held by C code or by the working stack of a running frame. What none of them reaches is trash: the
+collector would take it.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from cubicweb_leakwatch.heap.graph import Bools, HeapGraph, Ints
 from cubicweb_leakwatch.heap.search import induce, spread, whole
 
 TRASH, MODULE, THREAD, OURSELVES, UNEXPLAINED = range(5)
+AT_EXIT = "atexit callbacks"
 
 
 @dataclass(frozen=True)
@@ -84,4 +86,7 @@ def _threads(graph: HeapGraph, names: dict[int, str]) -> Ints:
         for row in owned.tolist():
             names.setdefault(row, f"thread {thread['name']}")
         found += [frames, owned]
+    exits = graph.rows(graph.roots.get("atexit", []))  # earlier dumps have none
+    names.update((row, AT_EXIT) for row in exits.tolist() if row < graph.count and row not in names)
+    found.append(exits)
     return np.concatenate(found)

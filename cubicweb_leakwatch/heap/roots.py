@@ -7,6 +7,7 @@ import weakref
 from types import FrameType
 from typing import Any
 
+from cubicweb_leakwatch.heap.exits import exit_callbacks
 from cubicweb_leakwatch.heap.pins import Pins, ThreadHold
 from cubicweb_leakwatch.heap.typenames import find_in_mro, plain_text
 
@@ -50,6 +51,7 @@ def describe_roots(pins: Pins, frames: list[Stack], thread_locals: list[object])
             }
             for ident, stack, _ in frames
         ],
+        "atexit": exit_callbacks(),
         "own_frames": [id(frame) for _, _, own in frames for frame in own],
         "thread_locals": _thread_locals(thread_locals, pins.threads, names),
         "singletons": {"True": id(True), "False": id(False), "None": id(None)},

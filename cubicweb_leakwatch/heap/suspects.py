@@ -15,12 +15,12 @@ from cubicweb_leakwatch.heap.dominators import NOT_REACHED, TOP, Dominators
 from cubicweb_leakwatch.heap.graph import Bools, HeapGraph, Ints
 from cubicweb_leakwatch.heap.holders import NOBODY, group_by_holder, sample
 from cubicweb_leakwatch.heap.known import fingerprint, known_retention, without_indices
-from cubicweb_leakwatch.heap.reach import Reach
+from cubicweb_leakwatch.heap.reach import UNEXPLAINED, Reach
 from cubicweb_leakwatch.heap.typestats import merge_names
 from cubicweb_leakwatch.heap.words import Sentence, is_module, links
 
 _FEWEST = 8
-_DEEPEST = 4
+_DEEPEST = 6
 _EXAMINED = 100
 _BASELINE = {
     "builtins.code",
@@ -36,13 +36,23 @@ _BASELINE = {
     "builtins.cell",
     "builtins.staticmethod",
     "builtins.classmethod",
+    "_abc._abc_data",
+    "types.GenericAlias",
     "_frozen_importlib.ModuleSpec",
-    "weakref.ReferenceType",
 }
 # what the interpreter holds in ways it shows nobody: interned text, small numbers, its own types and functions
-_HELD_BY_THE_INTERPRETER = _BASELINE | {
+_HELD_BY_THE_INTERPRETER = {
     f"builtins.{name}"
-    for name in ("str", "int", "float", "bytes", "bool", "tuple", "type", "NoneType", "moduledef", "frame", "object")
+    for name in ("str", "int", "float", "bytes", "bool", "type", "NoneType", "moduledef", "frame", "object", "module")
+}
+_HELD_HERE_AND_THERE = _BASELINE | {f"builtins.{name}" for name in ("tuple", "list", "dict", "set", "method")}
+_SURELY_LEAKED = 100  # the interpreter and the extensions of a large program hold some dozen of these
+_WEAK = "weakref.ReferenceType"
+# what carries the program's own objects: named only where nothing of its own is found inside
+_CARRIERS = {
+    *(_WEAK, "weakref.KeyedRef", "weakref.WeakMethod", "weakref.finalize._Info", "functools.partial"),
+    *("_contextvars.Context", "collections.deque", "collections.OrderedDict", "collections.defaultdict"),
+    *("functools._lru_list_elem", "types.MappingProxyType", "types.SimpleNamespace"),
 }
 _SCATTERED_TYPES = 20
 _SPARE = 10  # piles that may turn out to be one
@@ -59,32 +69,33 @@ class Pile:
 
 
 def find_suspects(graph: HeapGraph, found: Reach, tree: Dominators, *, limit: int = 20) -> list[dict[str, Any]]:
-    """Return ``leak-analyze``'s suspects, the most retained bytes first."""
+    """Return ``leak-analyze``'s suspects, the most retained bytes first, and known harmless ones after the others."""
     total = int(tree.retained[tree.above == TOP].sum()) or 1
     sentence = Sentence(graph, found)
     chosen: list[Pile] = []
-    for pile in _piles(graph, tree, 20 * limit):
+    for pile in _piles(graph, found, tree, 20 * limit):
         if len(chosen) < limit + _SPARE and not any(_same(graph, tree, pile, other) for other in chosen):
             chosen.append(pile)
-    chosen += _scattered(graph, tree, chosen)
+    chosen += _scattered(graph, found, tree, chosen)
     return _merged([_describe(graph, found, tree, pile, sentence, total) for pile in chosen])[:limit]
 
 
-def _scattered(graph: HeapGraph, tree: Dominators, chosen: list[Pile]) -> list[Pile]:
+def _scattered(graph: HeapGraph, found: Reach, tree: Dominators, chosen: list[Pile]) -> list[Pile]:
     """Return the program's types that retain much but pile up nowhere: links of a chain, objects with a holder each."""
     covered = np.zeros(len(tree.above), bool)
     for pile in chosen:
         covered[tree.below(pile.rows)] = True
-    keep = _candidates(graph, tree) & (tree.above != TOP) & ~covered
-    numbers = np.bincount(graph.type_of[keep], minlength=len(graph.types))
-    found = []
+    keep = _candidates(graph, found, tree) & (tree.above != TOP) & ~covered
+    type_of = _first_of_name(graph)[graph.type_of]
+    numbers = np.bincount(type_of[keep], minlength=len(graph.types))
+    scattered = []
     for number in np.argsort(-numbers)[:_SCATTERED_TYPES].tolist():
         name = graph.types[number].name
         if numbers[number] >= _FEWEST and not name.startswith("builtins.") and "weakref" not in name:
-            rows = np.nonzero(keep & (graph.type_of == number))[0].astype(np.int32)
+            rows = np.nonzero(keep & (type_of == number))[0].astype(np.int32)
             rows = outermost(tree, rows)
-            found.append(Pile(int(tree.above[rows[0]]), rows, int(tree.retained[rows].sum()), int(numbers[number])))
-    return found
+            scattered.append(Pile(int(tree.above[rows[0]]), rows, int(tree.retained[rows].sum()), int(numbers[number])))
+    return scattered
 
 
 def outermost(tree: Dominators, rows: Ints) -> Ints:
@@ -105,13 +116,17 @@ def _merged(suspects: list[dict[str, Any]]) -> list[dict[str, Any]]:
             first["holder"] = without_indices(first["holder"])
             for key in ("objects", "retained", "share"):
                 first[key] = round(first[key] + suspect[key], 4)
-    return sorted(found.values(), key=lambda suspect: -suspect["retained"])
+    return sorted(found.values(), key=lambda suspect: (_is_harmless(suspect), -suspect["retained"]))
 
 
-def _piles(graph: HeapGraph, tree: Dominators, limit: int) -> list[Pile]:
+def _is_harmless(suspect: dict[str, Any]) -> bool:
+    return bool(suspect["known"] and suspect["known"]["harmless"])
+
+
+def _piles(graph: HeapGraph, found: Reach, tree: Dominators, limit: int) -> list[Pile]:
     """Group the rows by dominator and type, and return the groups that retain most."""
-    rows = np.nonzero(_candidates(graph, tree))[0].astype(np.int32)
-    keys = (tree.above[rows].astype(np.int64) + 1) * len(graph.types) + graph.type_of[rows]
+    rows = np.nonzero(_candidates(graph, found, tree))[0].astype(np.int32)
+    keys = (tree.above[rows].astype(np.int64) + 1) * len(graph.types) + _first_of_name(graph)[graph.type_of[rows]]
     order = np.argsort(keys, kind="stable")
     rows, keys = rows[order], keys[order]
     starts = np.nonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))[0] if len(keys) else np.zeros(0, np.int64)
@@ -127,26 +142,44 @@ def _piles(graph: HeapGraph, tree: Dominators, limit: int) -> list[Pile]:
     ]
 
 
-def _candidates(graph: HeapGraph, tree: Dominators) -> Bools:
+def _first_of_name(graph: HeapGraph) -> Ints:
+    """Return for every type the first that bears its name: classes made on the fly are one type to a reader."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(info.name, number) for number, info in enumerate(graph.types)], np.int32)
+
+
+def _candidates(graph: HeapGraph, found: Reach, tree: Dominators) -> Bools:
     """Return the rows that can be part of a pile: not what every program has; under the top, what nothing holds."""
     keep = ~graph.of_types([info.name in _BASELINE for info in graph.types])
-    keep &= tree.above != NOT_REACHED
-    keep &= (tree.above != TOP) | over_referenced(graph)
-    return keep & ~_names_of_modules(graph, tree)
+    keep &= (tree.above != NOT_REACHED) & (tree.above != TOP) & ~_names_of_modules(graph, tree)
+    subclasses = graph.of_types([info.name == _WEAK for info in graph.types]) & alone(found)[tree.above]
+    keep &= ~subclasses  # the interpreter's lists of each class's subclasses
+    rows: Bools = keep | (over_referenced(graph, found) & (tree.above == TOP))
+    return rows
 
 
-def over_referenced(graph: HeapGraph) -> Bools:
+def alone(found: Reach) -> Bools:
+    """Return the rows that nothing recorded leads to."""
+    rows: Bools = (found.stage == UNEXPLAINED) & (found.parent < 0)
+    return rows
+
+
+def over_referenced(graph: HeapGraph, found: Reach) -> Bools:
     """Return the rows with more references than the heap explains, less what the interpreter itself holds so."""
     own = [info.name not in _HELD_BY_THE_INTERPRETER and "builtins.type" not in info.bases for info in graph.types]
     keep = (graph.excess > 0) & graph.of_types(own)
     keep[graph.count] = False
-    weak = graph.of_types([info.name == "weakref.ReferenceType" for info in graph.types])
+    weak = graph.of_types([info.name == _WEAK for info in graph.types])
     for row in np.nonzero(keep & graph.of_types([info.name == "builtins.dict" for info in graph.types]))[0].tolist():
         first = graph.references(row)[:1]
         keep[row] = (
             len(first) > 0 and not weak[first[0]]
         )  # a class's list of subclasses is a dictionary of weak references
-    return keep
+    common = graph.of_types([info.name in _HELD_HERE_AND_THERE for info in graph.types])
+    keep &= alone(found) | ~common
+    counts = np.bincount(graph.type_of[keep], minlength=len(graph.types))
+    result: Bools = keep & (~common | (counts >= _SURELY_LEAKED)[graph.type_of])
+    return result
 
 
 def _names_of_modules(graph: HeapGraph, tree: Dominators) -> Bools:
@@ -205,15 +238,16 @@ def _accumulated(graph: HeapGraph, inside: Ints) -> list[dict[str, Any]]:
 
 def _owner_type(graph: HeapGraph, tree: Dominators, pile: Pile, members: Ints) -> str:
     """Return the pile's type, or, where that is a container of the interpreter, the program's type nearest below it."""
-    rows = pile.rows
+    rows, carrier = pile.rows, None
     for _ in range(_DEEPEST):
         own = _program_type(graph, tree, rows, len(pile.rows) // 2)
-        if own is not None:
+        if own is not None and own not in _CARRIERS:
             return own
+        carrier = carrier or own
         holders = np.zeros(len(tree.above), bool)
         holders[rows] = True
         rows = members[(tree.above[members] >= 0) & holders[tree.above[members]]]
-    return graph.type_name(int(pile.rows[0]))
+    return carrier or graph.type_name(int(pile.rows[0]))
 
 
 def _program_type(graph: HeapGraph, tree: Dominators, rows: Ints, fewest: int) -> str | None:

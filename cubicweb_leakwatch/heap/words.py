@@ -8,7 +8,7 @@ from pathlib import PurePath
 import numpy as np
 
 from cubicweb_leakwatch.heap.graph import HeapGraph
-from cubicweb_leakwatch.heap.reach import MODULE, OURSELVES, THREAD, Reach
+from cubicweb_leakwatch.heap.reach import AT_EXIT, MODULE, OURSELVES, THREAD, Reach
 from cubicweb_leakwatch.heap.reading import BAG, FRAME, MAPPING, SEQUENCE
 
 _MOST_KEYS = 32  # in larger mappings a key is data, and two objects under different keys are held alike
@@ -16,6 +16,7 @@ _LONGEST_CHAIN = 40
 _LARGE = 5_000
 # the interpreter's own tree behind a context's variables
 _SCAFFOLDING = {f"builtins.{name}" for name in ("hamt", "hamt_bitmap_node", "hamt_array_node", "hamt_collision_node")}
+SUBCLASSES = "the interpreter's lists of subclasses"
 _CACHED = " (functools.lru_cache)"
 
 
@@ -33,7 +34,10 @@ def label_of(graph: HeapGraph, source: int, target: int) -> str:
     Where there are several ways, an attribute or a value is named rather than a key.
     """
     labels = [_label_at(graph, source, place) for place in _places(graph, source, target)]
-    return min(labels, key=lambda label: (label == "", label == "{key}"), default="")
+    label = min(labels, key=lambda label: (label == "", label == "{key}"), default="")
+    if not label and graph.type_name(source) == "builtins.function" and graph.type_name(target) == "builtins.dict":
+        return ".__dict__"  # its other dictionaries have names
+    return label
 
 
 def _places(graph: HeapGraph, source: int, target: int) -> list[int]:
@@ -146,11 +150,20 @@ class Sentence:
             return name.removeprefix("module ")
         if row in self._graph.frames:
             return ""
+        if name == AT_EXIT:
+            return name
         if stage == THREAD and name:
             return f"{name} (its own {'data' if self._graph.type_name(row) == 'builtins.dict' else 'context'})"
         if stage == OURSELVES:
             return "leakwatch itself"
+        if self._lists_subclasses(row):
+            return SUBCLASSES
         return f"{short_name(self._graph, row)} held by C code or a running frame: "
+
+    def _lists_subclasses(self, row: int) -> bool:
+        graph = self._graph
+        first = graph.references(row)[:1].tolist() if graph.type_name(row) == "builtins.dict" else []
+        return bool(first) and graph.type_name(first[0]) == "weakref.ReferenceType"
 
     def _step(self, steps: list[Link], number: int, step: Link) -> str:
         graph = self._graph
