@@ -14,6 +14,9 @@ from cubicweb_leakwatch.probe.runtime import runtime_dir
 from cubicweb_leakwatch.settings import Options, Settings, read_settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cubicweb_leakwatch.probe.process import ProcessState
     from cubicweb_leakwatch.probe.server import Probe
 
 logger = logging.getLogger("leakwatch.probing")
@@ -73,7 +76,20 @@ def _start(config: InstanceConfig, role: str) -> "Probe":
     state.role = role
     if state.limit is None and role == "web":
         state.limit = settings.memory_limit
-    return start_probe(directory, config.appid, state, contents=settings.show_contents)
+    probe = start_probe(directory, config.appid, state, contents=settings.show_contents)
+    if role == "web":
+        _logged(lambda: _guard(probe, state, directory, settings))
+    return probe
+
+
+def _guard(probe: "Probe", state: "ProcessState", directory: "Path", settings: Settings) -> None:
+    """Under gunicorn or uWSGI the process watches its own limits, as it does under our launcher."""
+    from cubicweb_leakwatch.serve.guard import GuardLimits
+    from cubicweb_leakwatch.serve.guest import guard_here
+    from cubicweb_leakwatch.serve.run import policy_of
+
+    limits = GuardLimits(settings.memory_limit or 0, settings.max_requests or 0, settings.max_age_s or 0.0)
+    guard_here(probe, state, directory, limits, policy_of(settings.rules))
 
 
 def _logged(act: Callable[[], Any]) -> Any:

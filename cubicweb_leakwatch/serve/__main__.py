@@ -5,14 +5,13 @@ as descriptor 0), tells readiness by ``sd_notify`` and drains on SIGTERM.
 """
 
 import argparse
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.serve.run import policy_of, run_launcher
 from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing
+from cubicweb_leakwatch.serve.wsgi import default_runtime_dir
 from cubicweb_leakwatch.watch.policy import Rules, parse_budget, parse_mode, parse_window
 from cubicweb_leakwatch.watch.units import parse_duration, parse_size
 
@@ -95,13 +94,6 @@ def child(options: argparse.Namespace) -> Child:
         module = "cubicweb_leakwatch.serve.wsgi"
         return Child(command=(sys.executable, "-m", module, options.wsgi, options.ready_path))
     return Child(command=tuple(options.command), announces=False, guards_itself=False, fcgi=options.fcgi)
-
-
-def default_runtime_dir(name: str) -> str:
-    """Return a directory of this user and this application."""
-    base = os.environ.get("XDG_RUNTIME_DIR") or f"{tempfile.gettempdir()}/leakwatch-{os.getuid()}"
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
-    return f"{base}/leakwatch-{safe}"
 
 
 def octal(text: str) -> int:

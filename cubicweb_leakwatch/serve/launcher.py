@@ -18,7 +18,6 @@ from cubicweb_leakwatch.serve.answers import Answers
 from cubicweb_leakwatch.serve.children import reap
 from cubicweb_leakwatch.serve.controlsocket import ControlSocket
 from cubicweb_leakwatch.serve.fleet import Fleet, cause_of
-from cubicweb_leakwatch.serve.handover import CHECK, dump_fleet, exec_program, is_quiet, restore_fleet, try_program
 from cubicweb_leakwatch.serve.hands import ProcessHands, kind_of
 from cubicweb_leakwatch.serve.journal import Journal
 from cubicweb_leakwatch.serve.logline import log
@@ -74,7 +73,7 @@ class Launcher:
         self.handing_over = self.reloading = False
         self.trial: int | None = None
         if state is not None:
-            restore_fleet(self.fleet, state["fleet"])
+            handover().restore_fleet(self.fleet, state["fleet"])
 
     def _listeners(self, kept: dict[str, Any]) -> tuple[bool, list[socket.socket]]:
         """Return whether the sockets belong to a service manager, and the sockets."""
@@ -118,7 +117,7 @@ class Launcher:
         self.control.expire(now)
         self.minder.look(self._unguarded(), now)
         self.fleet.tick(now)
-        if self.handing_over and is_quiet(self.fleet):
+        if self.handing_over and handover().is_quiet(self.fleet):
             self._hand_over()
         if self.fleet.failed and not self.fleet.stopping:
             self._stop(now)
@@ -165,7 +164,7 @@ class Launcher:
         elif number == signal.SIGTTOU:
             self.fleet.change_workers(self.fleet.workers_wanted - 1, now)
         elif number == signal.SIGUSR2 and self.trial is None and not self.fleet.stopping:
-            self.trial = try_program()
+            self.trial = handover().try_program()
 
     def _take_notices(self, now: float) -> None:
         while (notice := self.notices.receive()) is not None:
@@ -211,7 +210,7 @@ class Launcher:
         state = {
             "adopted": self.adopted,
             "control_fd": self.control.fileno(),
-            "fleet": dump_fleet(self.fleet),
+            "fleet": handover().dump_fleet(self.fleet),
             "listener_fds": [listener.fileno() for listener in self.listeners],
             "lock_fd": self.runtime.lock_fd,
             "notices": self.notices.address,
@@ -223,7 +222,7 @@ class Launcher:
         self.manager.restore(os.environ)
         kept = [self.control.fileno(), self.runtime.lock_fd, self.notices.fileno()]
         kept += [listener.fileno() for listener in self.listeners]
-        exec_program(json.dumps({"spec": self.spec.fields(), "state": state}), kept)
+        handover().exec_program(json.dumps({"spec": self.spec.fields(), "state": state}), kept)
         log("handover-failed", pid=os.getpid())
 
     # Upward and out ---------------------------------------------------------------------------------------------------
@@ -252,6 +251,13 @@ class Launcher:
         return self.fleet.failed[1]
 
 
+def handover() -> Any:
+    """Return the module that is needed once in a launcher's life, if at all: it would cost each one 60 KiB."""
+    from cubicweb_leakwatch.serve import handover as module
+
+    return module
+
+
 def complain(message: str, hint: str = "") -> None:
     """Tell the operator in one line."""
     sys.stderr.write(f"leakwatch: {message}" + (f" ({hint})" if hint else "") + "\n")
@@ -259,7 +265,8 @@ def complain(message: str, hint: str = "") -> None:
 
 def main() -> NoReturn:
     """Run the launcher of the specification in the descriptor named by the second argument."""
-    if sys.argv[2] == CHECK:
+    if sys.argv[2] == "check":  # a new launcher is being tried, see handover.py
+        handover()
         sys.exit(EXIT_DONE)
     try:
         with open(int(sys.argv[2])) as given:  # noqa: PTH123

@@ -23,8 +23,18 @@ def run_launcher(spec: LaunchSpec) -> NoReturn:
     os.execv(sys.executable, launcher_command(spec))
 
 
+def _compile() -> None:
+    """Compile the launcher's modules where that was not done yet: in the launcher it would cost a megabyte for good."""
+    not_written, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    try:
+        from cubicweb_leakwatch.serve import launcher  # noqa: F401
+    finally:
+        sys.dont_write_bytecode = not_written
+
+
 def launcher_command(spec: LaunchSpec) -> list[str]:
     """Return the argument list of the launcher; the specification travels in an anonymous file it inherits."""
+    _compile()
     parent = str(Path(__file__).resolve().parents[2])
     given = pass_on(json.dumps({"spec": spec.fields(), "state": None}))
     return [sys.executable, "-I", "-S", "-c", START, parent, str(given), f"leakwatch:{spec.instance}"]

@@ -1,9 +1,14 @@
-"""The worker of ``--wsgi MODULE:APP``: any WSGI callable under the launcher, with a probe when it can have one."""
+"""The worker of ``--wsgi MODULE:APP``: any WSGI callable under the launcher, with a probe when it can have one.
+
+It also serves alone, under a service manager that holds the socket: past its limits it then drains and exits, and the
+manager starts the next one while the socket's queue waits.
+"""
 
 import importlib
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
@@ -77,12 +82,29 @@ def request_environment(path: str) -> dict[str, Any]:
     }
 
 
+def own_directory(name: str) -> Path:
+    """Return the runtime directory that the launcher gave; alone, one of this user and this application."""
+    given = os.environ.get("LEAKWATCH_RUNTIME_DIR") or default_runtime_dir(os.environ.get("LEAKWATCH_INSTANCE", name))
+    try:
+        Path(given).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"the runtime directory {given} cannot be made: {error.strerror}") from None
+    return Path(given)
+
+
+def default_runtime_dir(name: str) -> str:
+    """Return the path of a directory of this user and this application."""
+    base = os.environ.get("XDG_RUNTIME_DIR") or f"{tempfile.gettempdir()}/leakwatch-{os.getuid()}"
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+    return f"{base}/leakwatch-{safe}"
+
+
 def main(arguments: list[str]) -> int:
     """Run one worker: arguments MODULE:APP and the path of the first request."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     state = this_process()
-    runtime_dir = Path(os.environ["LEAKWATCH_RUNTIME_DIR"])
     try:
+        runtime_dir = own_directory(arguments[0])
         app = load(arguments[0])
         probe = start_probe(runtime_dir, os.environ.get("LEAKWATCH_INSTANCE", arguments[0]), state)
         try:

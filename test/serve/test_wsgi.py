@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -139,3 +140,27 @@ def test_a_wsgi_site_that_cannot_be_loaded_is_one_line(tmp_path):
     assert last.startswith("leakwatch: web-1 ended before it was ready: cannot load no_such_module")
     assert "Traceback" not in ended.stderr
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.integration
+def test_alone_under_a_service_manager_it_drains_and_exits(tmp_path):
+    """No launcher above it: past its limit it answers what it has, ends with 0, and says so to the manager."""
+    (tmp_path / "leaking_site.py").write_text(SITE)
+    with socket.socket() as listener, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        command = 'exec 3<&$0; unset LISTEN_PID; exec "$@"'
+        words = [sys.executable, "-m", "cubicweb_leakwatch.serve.wsgi", "leaking_site:make()", "/"]
+        given = {"LISTEN_FDS": "1", "LEAKWATCH_MAX_REQUESTS": "4", "NOTIFY_SOCKET": str(tmp_path / "notify")}
+        given |= {"PYTHONPATH": str(tmp_path), "LEAKWATCH_RUNTIME_DIR": str(tmp_path / "runtime")}
+        shell = ["/bin/bash", "-c", command, str(listener.fileno()), *words]
+        with subprocess.Popen(shell, env={**os.environ, **given}, pass_fds=[listener.fileno()]) as process:
+            assert manager.recv(4096).startswith(b"READY=1")
+            for _each in range(4):
+                with socket.create_connection(listener.getsockname(), timeout=10) as client:
+                    client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    assert client.makefile("rb").read().endswith(b"site")
+            assert process.wait(20) == 0
+        assert b"STOPPING=1" in b"".join(manager.recv(4096) for _each in range(2))
