@@ -77,7 +77,7 @@ def _start(config: InstanceConfig, role: str) -> "Probe":
     if state.limit is None and role == "web":
         state.limit = settings.memory_limit
     probe = start_probe(directory, config.appid, state, contents=settings.show_contents)
-    if role == "web":
+    if role == "web" and "LEAKWATCH_PROCESS" not in os.environ:
         _logged(lambda: _guard(probe, state, directory, settings))
     return probe
 

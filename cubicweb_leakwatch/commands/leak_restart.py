@@ -6,6 +6,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch.commands.base import Command
@@ -14,7 +15,7 @@ from cubicweb_leakwatch.commands.table import Cell, Column, render, words
 from cubicweb_leakwatch.commands.terminal import Screen, say
 from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_FAILED, ConfigurationError
 from cubicweb_leakwatch.plain_text import clean
-from cubicweb_leakwatch.serve.control import ask_launcher
+from cubicweb_leakwatch.serve.control import LauncherError, ask_launcher
 from cubicweb_leakwatch.watch.units import MIB
 
 POLL_S = 0.2
@@ -69,7 +70,10 @@ class LeakRestart(Command):
     def data(self, asked: Namespace) -> list[dict[str, Any]]:
         """Return one record a restart."""
         directory = str(self.instance(asked).runtime_dir)
-        processes = ask_launcher(directory, "status")["processes"]
+        try:
+            processes = ask_launcher(directory, "status")["processes"]
+        except LauncherError as error:
+            return asked_elsewhere(Path(directory), asked, error)
         names = chosen(processes, asked)
         if asked.dry_run:
             return [_planned(name, processes, asked.reason) for name in names]
@@ -112,6 +116,33 @@ class LeakRestart(Command):
         """Return 1 when one that was waited for did not go cleanly."""
         failed = asked.wait and not asked.dry_run and any(record["outcome"] != "replaced" for record in data)
         return EXIT_FAILED if failed else EXIT_DONE
+
+
+def asked_elsewhere(directory: Path, asked: Namespace, error: LauncherError) -> list[dict[str, Any]]:
+    """Have gunicorn or uWSGI replace workers, one after the other, and wait for each; raises ``error`` where none is.
+
+    Only what a master started can be replaced: the scheduler is left out.
+    """
+    from cubicweb_leakwatch.probe.client import find_probes
+    from cubicweb_leakwatch.serve.masters import CANNOT, master_of
+    from cubicweb_leakwatch.serve.othermaster import Errand, run
+    from cubicweb_leakwatch.serve.spec import Policy
+
+    masters = {probe: master_of(probe.pid) for probe in find_probes(directory)} if error.code == "no-launcher" else {}
+    there = [{"name": probe.name, "pid": probe.pid} for probe, master in masters.items() if master is not None]
+    if not there:
+        raise error
+    names = chosen(there, asked)
+    if asked.dry_run:
+        return [_planned(name, there, asked.reason) for name in names]
+    found = []
+    for probe, master in masters.items():
+        if master is not None and probe.name in names:
+            say(f"asking {master.kind}: {CANNOT[master.kind]}", sys.stderr)
+            by = f"{getpass.getuser()} by leak-restart"
+            restart = run(directory, Errand(probe.name, probe.pid, asked.reason, by, Policy(), automatic=False))
+            found += [restart.as_json()] if restart is not None else []
+    return found
 
 
 def chosen(processes: list[dict[str, Any]], asked: Namespace) -> list[str]:

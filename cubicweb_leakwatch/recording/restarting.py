@@ -6,6 +6,7 @@ cannot look after itself any more.
 
 import datetime
 import logging
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.recording.conclusions import finding_of
 from cubicweb_leakwatch.recording.measuring import Measured
 from cubicweb_leakwatch.serve.control import ask_launcher
+from cubicweb_leakwatch.serve.masters import master_of
+from cubicweb_leakwatch.serve.othermaster import Errand, send
+from cubicweb_leakwatch.serve.run import policy_of
 from cubicweb_leakwatch.watch.policy import Candidate, Decision, PastRestart, Rules, decide
 
 logger = logging.getLogger("leakwatch.restarting")
@@ -41,11 +45,31 @@ def replace_if_due(
             _propose(directory, decision)
             logger.warning("replacement asked for process=%s reason=%s", decision.process, decision.reason)
     except LeakwatchError as error:
-        if error.code != "no-launcher":
-            logger.warning("no replacement: %s", error.message)
+        if error.code == "no-launcher":
+            return _ask_another_master(directory, rules, processes, findings, past)
+        logger.warning("no replacement: %s", error.message)
         return None
     if decision.advised is not None and decision.process is None:
         logger.warning("advice: %s", decision.reason)
+    return decision
+
+
+def _ask_another_master(
+    directory: Path,
+    rules: Rules,
+    processes: Sequence[Measured],
+    findings: Sequence[Mapping[str, Any]],
+    past: Sequence[PastRestart],
+) -> Decision | None:
+    """Decide, and have gunicorn or uWSGI asked; ``None`` where nothing is due, or nobody would start a successor."""
+    decision = decide(candidates(processes, findings, ()), rules, datetime.datetime.now().astimezone(), past)
+    pid = next((each.identity.pid for each in processes if each.identity.name == decision.process), None)
+    if pid is None or decision.process is None or master_of(pid) is None:
+        return None
+    planned = not decision.urgent
+    errand = Errand(decision.process, pid, decision.reason, "policy", policy_of(rules), planned=planned)
+    # It takes as long as a boot and a drain; the round must not.
+    threading.Thread(target=send, args=(directory, errand), name="leakwatch-errand", daemon=True).start()
     return decision
 
 

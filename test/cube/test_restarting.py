@@ -1,5 +1,6 @@
 """When the looping task has a worker replaced, and when it does not."""
 
+import queue
 from pathlib import Path
 from unittest import mock
 
@@ -10,8 +11,9 @@ from cubicweb_leakwatch.recording import restarting
 from cubicweb_leakwatch.recording.measuring import Measured
 from cubicweb_leakwatch.recording.restarting import replace_if_due
 from cubicweb_leakwatch.serve.control import LauncherError
+from cubicweb_leakwatch.serve.masters import Master
 from cubicweb_leakwatch.watch.finding import Finding
-from cubicweb_leakwatch.watch.policy import Rules
+from cubicweb_leakwatch.watch.policy import Budget, Rules
 
 MIB = 1024**2
 RULES = Rules(mode="auto", horizon_s=43200.0)
@@ -111,6 +113,17 @@ def test_without_a_launcher_nothing_happens(launcher, caplog):
     launcher.side_effect = LauncherError("no launcher is running", code="no-launcher")
     assert decide(process()) is None
     assert caplog.text == ""
+
+
+def test_without_a_launcher_gunicorn_is_asked(launcher, monkeypatch):
+    """What is predicted is another master's to replace, under the same rules."""
+    launcher.side_effect = LauncherError("no launcher is running", code="no-launcher")
+    errands = queue.Queue()
+    monkeypatch.setattr(restarting, "master_of", lambda pid: Master("gunicorn", 1))
+    monkeypatch.setattr(restarting, "send", lambda directory, errand: errands.put(errand))
+    decide(process(), rules=Rules(mode="auto", horizon_s=43200.0, budget=Budget(6, 3600.0)))
+    errand = errands.get(timeout=10)
+    assert (errand.name, errand.planned, errand.policy.budget_count) == ("web-1", True, 6)
 
 
 def test_a_launcher_that_refuses_is_logged(launcher, caplog):
