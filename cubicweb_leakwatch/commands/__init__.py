@@ -44,6 +44,7 @@ COMMANDS = tuple(
         "drill",
         "dump",
         "analyze",
+        "trace",
         "diagnose",
         "collect",
         "metrics",

@@ -51,7 +51,7 @@ class LeakDump(Command):
         if sys.stderr.isatty():
             say(f"dumping {address.name} (pid {address.pid})…", sys.stderr)
         with live.taken_dump(address) as dump:
-            return {**dump, "path": str(_moved(Path(dump["path"]), path))}
+            return {**dump, "path": str(moved(Path(dump["path"]), path))}
 
     def lines(self, data: dict[str, Any], asked: Namespace, screen: Screen) -> Iterable[str]:
         """Say where it is, how large, and how long the process was stopped."""
@@ -69,7 +69,7 @@ def the_one(addresses: list[ProbeAddress]) -> ProbeAddress:
     raise ConfigurationError("say which process: --process P", hint=f"there are: {names}", code="usage")
 
 
-def _moved(dump: Path, path: Path) -> Path:
+def moved(dump: Path, path: Path) -> Path:
     """Move the dump, which may cross file systems; it stays readable by its owner alone."""
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target:

@@ -66,29 +66,32 @@ class CopyResult:
     elapsed_ms: float
 
 
-def run_in_copy(job: Callable[[], object], *, time_limit_s: float = 60.0) -> CopyResult:
+def run_in_copy(job: Callable[[], object], *, time_limit_s: float = 60.0, keep_tracing: bool = False) -> CopyResult:
     """Fork, call ``job`` in the copy, return what it returned (made of JSON's types).
 
     One copy at a time: further callers wait for their turn. Raises CopyRefused without the memory for it, CopyFailed
-    when the copy dies or outlives its limit.
+    when the copy dies or outlives its limit. With ``keep_tracing`` tracemalloc goes on in the copy, for a job that
+    reads it.
     """
-    return run_with_pins(lambda _pins: job(), time_limit_s=time_limit_s)
+    return run_with_pins(lambda _pins: job(), time_limit_s=time_limit_s, keep_tracing=keep_tracing)
 
 
-def run_with_pins(job: Callable[[Pins], object], *, time_limit_s: float = 60.0) -> CopyResult:
+def run_with_pins(
+    job: Callable[[Pins], object], *, time_limit_s: float = 60.0, keep_tracing: bool = False
+) -> CopyResult:
     """Do as ``run_in_copy``; ``job`` also gets the pins: what the other threads were doing and owned."""
     with _one_at_a_time:
         refusal = why_no_room(needed_bytes())
         if refusal:
             raise CopyRefused(f"no heap copy taken: {refusal}", "ask again later, or for the type counts only")
-        return _fork_and_wait(job, time_limit_s)
+        return _fork_and_wait(job, time_limit_s, keep_tracing)
 
 
-def _fork_and_wait(job: Callable[[Pins], object], time_limit_s: float) -> CopyResult:
+def _fork_and_wait(job: Callable[[Pins], object], time_limit_s: float, keep_tracing: bool) -> CopyResult:
     started = time.monotonic()
     reader, writer = os.pipe()
     try:
-        pid, pause_ms = _fork(job, writer)
+        pid, pause_ms = _fork(job, writer, keep_tracing)
         os.close(writer)
         writer = -1
         with _reaped(pid):
@@ -100,7 +103,7 @@ def _fork_and_wait(job: Callable[[Pins], object], time_limit_s: float) -> CopyRe
     return CopyResult(_decode(answer), pause_ms, (time.monotonic() - started) * 1000)
 
 
-def _fork(job: Callable[[Pins], object], writer: int) -> tuple[int, float]:
+def _fork(job: Callable[[Pins], object], writer: int, keep_tracing: bool) -> tuple[int, float]:
     """Fork; return the child's pid and how long the process was stopped (ms). The child never returns."""
     _hush()
     stopped = time.perf_counter()
@@ -114,7 +117,7 @@ def _fork(job: Callable[[Pins], object], writer: int) -> tuple[int, float]:
         pins = pin()
         pid = os.fork()
         if pid == 0:
-            _be_the_copy(job, pins, writer)
+            _be_the_copy(job, pins, writer, keep_tracing)
     finally:
         if pins is not None:
             pins.release()
@@ -133,10 +136,10 @@ def _hush() -> None:
         warnings._filters_mutated()  # type: ignore[attr-defined]
 
 
-def _be_the_copy(job: Callable[[Pins], object], pins: Pins, writer: int) -> None:
+def _be_the_copy(job: Callable[[Pins], object], pins: Pins, writer: int, keep_tracing: bool) -> None:
     status = 1
     try:
-        _leave_the_world(writer)
+        _leave_the_world(writer, keep_tracing)
         _write_all(writer, json.dumps({"value": job(pins)}).encode())
         status = 0
     except BaseException as error:
@@ -145,10 +148,10 @@ def _be_the_copy(job: Callable[[Pins], object], pins: Pins, writer: int) -> None
         os._exit(status)
 
 
-def _leave_the_world(keep: int) -> None:
+def _leave_the_world(keep: int, keep_tracing: bool) -> None:
     """Cut what ties the copy to the program: monitoring, descriptors, its priority, a life after the parent's."""
     _stop_monitoring()
-    if tracemalloc.is_tracing():
+    if tracemalloc.is_tracing() and not keep_tracing:
         tracemalloc.stop()
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _blank_descriptors(keep)

@@ -16,6 +16,7 @@ from cubicweb_leakwatch.heap.dump import take_dump
 from cubicweb_leakwatch.probe.meters import take_sample
 from cubicweb_leakwatch.probe.process import ProcessState
 from cubicweb_leakwatch.probe.sample import Sample
+from cubicweb_leakwatch.probe.tracing import Tracing
 
 RING_SAMPLES = 360
 """Samples kept in the process, one every ten seconds: an hour for a collector that is away."""
@@ -42,6 +43,7 @@ class Answers:
         self.baseline: TypeCounts | None = None
         self.ring: deque[Sample] = deque(maxlen=RING_SAMPLES)
         self._last_counts: TypeCounts | None = None
+        self.tracing = Tracing(directory)
         self._questions: dict[str, Callable[[dict[str, Any]], Any]] = {
             "status": self.status,
             "sample": self.sample,
@@ -49,6 +51,7 @@ class Answers:
             "counts": self.counts,
             "gc": self.gc_counts,
             "dump": self.dump,
+            "trace": self.tracing.answer,
         }
 
     def answer(self, question: dict[str, Any]) -> Any:

@@ -20,7 +20,7 @@ class ProbeError(LeakwatchError):
 
 
 def ask(address: ProbeAddress, question: str, *, timeout_s: float = 5.0, **parameters: object) -> Any:
-    """Return the answer's ``data`` to ``question`` ("status", "sample", "ring", "counts", "gc", "dump").
+    """Return the answer's ``data`` to ``question`` ("status", "sample", "ring", "counts", "gc", "dump", "trace").
 
     Raises ``ProbeError`` with the probe's own sentence, or with why there was no answer.
     """

@@ -56,7 +56,7 @@ class Probe:
             if now < next_second:
                 continue
             next_second = now + 1.0
-            tasks = list(self.every_second)
+            tasks = [*self.every_second, self.answers.tracing.tick]
             if now >= next_sample:
                 next_sample = now + SAMPLE_EVERY_S
                 tasks.append(self.answers.remember_sample)
