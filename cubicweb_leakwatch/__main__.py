@@ -23,6 +23,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if name == "--version":
         print(f"{PROGRAM} {version}")
         return EXIT_DONE
+    if name in ("--completion", "--manual", "--instances"):
+        return written(name, rest[0])
     command = next((command for command in COMMANDS if command.name == name), None)
     if command is None:
         print(f"{PROGRAM}: no command {name!r} (see {PROGRAM} --help)", file=sys.stderr)
@@ -31,13 +33,29 @@ def main(words: Sequence[str] | None = None) -> int:
     return code
 
 
+def written(what: str, kind: str) -> int:
+    """Print what is made of the declarations: a shell's completion, the manual; or the names of the instances."""
+    from cubicweb_leakwatch.commands import instance, manual
+
+    if what == "--instances":
+        print("\n".join(instance.instance_names()))
+        return EXIT_DONE
+    makers = manual.COMPLETIONS if what == "--completion" else manual.MANUALS
+    if kind not in makers:
+        print(f"{PROGRAM}: {what} is one of: {', '.join(makers)}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    print(makers[kind](), end="")
+    return EXIT_DONE
+
+
 def overview() -> str:
     """Return the list of the commands."""
     width = max(len(command.name) for command in COMMANDS)
     listed = "\n".join(f"  {command.name:<{width}}  {command.short_description()}" for command in COMMANDS)
     return (
         f"usage: {PROGRAM} leak-NAME [words and options]\n\n{listed}\n\n"
-        f"{PROGRAM} leak-NAME --help tells more. cubicweb-ctl has the same commands, and takes longer to start."
+        f"{PROGRAM} leak-NAME --help tells more. cubicweb-ctl has the same commands, and takes longer to start.\n"
+        f"{PROGRAM} --completion bash|zsh|fish and --manual man|rst print what a shell, man and the docs take."
     )
 
 

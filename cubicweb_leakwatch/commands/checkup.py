@@ -119,3 +119,61 @@ def options(facts: Facts) -> Iterator[Problem]:
 
 
 CHECKS: tuple[Check, ...] = (nobody, silence, recording, limits, launching, directory, options)
+
+HINTS: dict[str, tuple[str, str]] = {
+    "W001": (
+        "no process answers",
+        "Nothing of the instance runs, or it runs without the cube. Start it by leak-serve, or add the cube and restart"
+        " it.",
+    ),
+    "W002": (
+        "a process does not answer",
+        "Its probe is there and silent: the process is stopped (SIGSTOP, a debugger), or a C extension holds the"
+        " interpreter. A second try tells a moment from a state.",
+    ),
+    "W003": (
+        "no scheduler runs",
+        "Looping tasks run in cubicweb-ctl scheduler or under leak-serve alone, never in a web worker. Without one,"
+        " leak-collect records.",
+    ),
+    "W004": (
+        "nothing is recorded",
+        "The option leakwatch-interval is 0. One minute is what the conclusions are made for.",
+    ),
+    "W005": (
+        "the scheduler draws no conclusions",
+        "It has run for a quarter of an hour and left no finding: its log names the reason under leakwatch.collect.",
+    ),
+    "W006": (
+        "a worker has no memory limit",
+        "Nothing keeps it from filling the host. Set leakwatch-memory-limit, about half as much again as a worker takes"
+        " after a day without a leak.",
+    ),
+    "W007": (
+        "the limits do not fit into the memory there is",
+        "All workers at their limits would take more than host or control group have: the kernel would end one first.",
+    ),
+    "W008": (
+        "no launcher runs",
+        "A worker over its limit is found, not replaced. Serve the instance by leak-serve to have it replaced.",
+    ),
+    "W009": (
+        "the launcher complains",
+        "A successor that did not start, a lack of memory for one, workers that die: the log of leak-serve has the"
+        " story.",
+    ),
+    "W010": (
+        "the runtime directory is another user's",
+        "Probes answer the user whom the instance runs as, and root. Run the command as that user.",
+    ),
+    "W011": ("the runtime directory is open to others", "It holds sockets and dumps: chmod 700 it."),
+    "W012": (
+        "a process of another instance answers here",
+        "Two instances share one runtime directory. Give each a CW_RUNTIME_DIR, or none.",
+    ),
+    "W013": (
+        "an option means nothing",
+        "A value that cannot be read leaves the instance unwatched: correct it where it was set.",
+    ),
+}
+"""What each number is about, and what to do: the manual and the man page are made of it."""

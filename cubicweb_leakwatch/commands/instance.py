@@ -63,10 +63,17 @@ def find_instance(name: str) -> Instance:
     return Instance(name, home, data, runtime_path(data))
 
 
-def _known(directory: Path) -> str:
+def instance_names() -> list[str]:
+    """Return the names of the instances on this host; none where their directory cannot be read."""
     try:
-        names = sorted(entry.name for entry in directory.iterdir() if entry.is_dir())
+        return sorted(entry.name for entry in instances_dir().iterdir() if entry.is_dir())
     except OSError:
+        return []
+
+
+def _known(directory: Path) -> str:
+    names = instance_names()
+    if not names and not directory.is_dir():
         return "name the directory of the instances by CW_INSTANCES_DIR, or choose CW_MODE=user or system"
     if not names:
         return "there is none; another directory of instances is named by CW_INSTANCES_DIR"

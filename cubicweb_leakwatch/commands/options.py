@@ -46,6 +46,7 @@ class Option:
     def help_text(self) -> str:
         """Return the help with the default."""
         default = self.default_text or ("" if self.default in (None, False) else str(self.default))
+        default = "yes" if self.default is True else default
         return f"{self.help} (default: {default})" if default else self.help
 
 

@@ -410,7 +410,21 @@
         }
     }
 
+    /* What CubicWeb's frame of the page leaves without a name for those who do not see it. */
+
+    function nameTheFrame(page) {
+        var names = { "a#logo": "home", "input.rqlsubmit": "search", "input.norql": "search", "input[name=rql]": "search" };
+        Object.keys(names).forEach(function (selector) {
+            each(document, selector, function (element) {
+                if (!element.hasAttribute("aria-label")) {
+                    element.setAttribute("aria-label", page.getAttribute("data-" + names[selector]));
+                }
+            });
+        });
+    }
+
     function start() {
+        each(document, ".lw-page", nameTheFrame);
         document.documentElement.classList.add("lw-script");
         prepare(document);
     }

@@ -48,9 +48,16 @@ def lines_of(
             _births(by_slot[slot]),
             known.get(slot, {}).get("ceiling"),
             _forecast(known.get(slot, {})),
+            _peaks(by_slot[slot]),
         )
         for slot in sorted(names, key=lambda slot: names[slot])
     ]
+
+
+def _peaks(samples: Sequence[Sample]) -> tuple[float, float]:
+    """Return the lowest and the highest that was measured, also where a sample is the mean of several."""
+    spreads = [(sample.get("spread") or {}).get("rss") or (sample["rss"], sample["rss"]) for sample in samples]
+    return min(low for low, _high in spreads), max(high for _low, high in spreads)
 
 
 def _forecast(finding: dict[str, Any]) -> Forecast | None:
@@ -161,7 +168,8 @@ def described(lines: Sequence[Line], marks: Sequence[Mark], figures: Figures) ->
 
 def _extremes(line: Line) -> dict[str, float]:
     values = [value for _t, value in line.points]
-    return {"first": values[0], "last": values[-1], "lowest": min(values), "highest": max(values)}
+    lowest, highest = line.extremes or (min(values), max(values))
+    return {"first": values[0], "last": values[-1], "lowest": lowest, "highest": highest}
 
 
 def _summary(lines: Sequence[Line], figures: Figures) -> Html:

@@ -5,6 +5,7 @@ and the picture has a title and a description that say what it shows; the number
 """
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -51,6 +52,8 @@ class Line:
     births: tuple[float, ...] = ()
     ceiling: float | None = None
     forecast: Forecast | None = None
+    extremes: tuple[float, float] | None = None
+    """Lowest and highest of what was measured, where the points are means."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ def _forecast(line: Line, name: str, x: Scale, y: Scale) -> Iterator[Html]:
     start = line.points[-1]
     low, high = (_ahead(start, rate, x, y) for rate in (line.forecast.low, line.forecast.high))
     cone = [*low, *reversed(high)]
-    yield element("path", element("title", f"{line.name}: {name}"), d=_path(cone, x, y) + "Z", class_="lw-cone")
+    yield element("path", element("title", f"{line.name}: {name}"), d=Html(_path(cone, x, y) + "Z"), class_="lw-cone")
     yield element("path", d=_path(_ahead(start, line.forecast.rate, x, y), x, y), class_="lw-ahead", fill="none")
 
 
@@ -211,13 +214,13 @@ def _ahead(start: tuple[float, float], rate: float, x: Scale, y: Scale) -> list[
     return [start, (meets, edge), (x.high, edge)]
 
 
-def _path(points: Iterable[tuple[float, float]], x: Scale, y: Scale) -> str:
-    return "M" + " L".join(f"{x(t)},{y(value)}" for t, value in points)
+def _path(points: Iterable[tuple[float, float]], x: Scale, y: Scale) -> Html:
+    return Html("M" + " L".join(f"{x(t)},{y(value)}" for t, value in points))
 
 
 def _series(line: Line, index: int, x: Scale, y: Scale) -> Html:
     """Return a line with its numbers, for the script that shows them under the pointer."""
-    numbers = " ".join(f"{t:.0f}:{value:.0f}" for t, value in line.points)
+    numbers = Html(" ".join(f"{t:.0f}:{value:.0f}" for t, value in line.points))
     return element("g", *_line(line, index, x, y), class_="lw-series", data_name=line.name, data_points=numbers)
 
 
@@ -227,7 +230,7 @@ def _line(line: Line, index: int, x: Scale, y: Scale) -> Iterator[Html]:
         if len(piece) == 1:
             yield element("circle", cx=x(piece[0][0]), cy=y(piece[0][1]), r=2.5, class_=f"{css} lw-dot")
         else:
-            points = " ".join(f"{x(t)},{y(value)}" for t, value in piece)
+            points = Html(" ".join(f"{x(t)},{y(value)}" for t, value in piece))
             yield element("polyline", points=points, class_=css, fill="none")
 
 
@@ -237,9 +240,10 @@ def pieces(points: Sequence[tuple[float, float]], births: Sequence[float] = ()) 
         return []
     steps = sorted(later[0] - earlier[0] for earlier, later in itertools.pairwise(points))
     longest = max(1.0, GAP_FACTOR * steps[len(steps) // 2]) if steps else 1.0
-    found = [[points[0]]]
+    found, born = [[points[0]]], sorted(births)
     for earlier, later in itertools.pairwise(points):
-        if later[0] - earlier[0] > longest or any(earlier[0] < birth <= later[0] for birth in births):
+        newborn = bisect_right(born, earlier[0]) != bisect_right(born, later[0])
+        if later[0] - earlier[0] > longest or newborn:
             found.append([])
         found[-1].append(later)
     return found

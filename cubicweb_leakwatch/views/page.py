@@ -46,8 +46,14 @@ class Page:
         self._cw.add_css("cubes.leakwatch.css")
         self._cw.add_js("cubes.leakwatch.js")
         self._cw.set_header("Cache-Control", "no-cache, private")
-        told = f'data-loading="{text(_("Loading…"))}" data-failed="{text(_("The server did not answer. Try again."))}"'
-        self.w(f'<div class="lw-page" lang="{text(self._cw.lang or "en")}" {told}>')
+        told = {
+            "loading": _("Loading…"),
+            "failed": _("The server did not answer. Try again."),
+            "home": _("Front page"),
+            "search": _("Search"),
+        }
+        said = " ".join(f'data-{name}="{text(words)}"' for name, words in told.items())
+        self.w(f'<div class="lw-page" role="main" lang="{text(self._cw.lang or "en")}" {said}>')
         if self.parameter("fname") != "view" and self.parameter("__notemplate") is None:
             self.w(element("h1", title))
 

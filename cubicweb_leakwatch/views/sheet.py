@@ -10,8 +10,8 @@ from cubicweb_leakwatch.views.figures import Figures
 from cubicweb_leakwatch.views.markup import Html, element
 from cubicweb_leakwatch.views.span import Span, asked_span
 
-CHART_POINTS = 720
-"""Samples of each process for the chart: one every two minutes of a day, which is more than a screen shows."""
+CHART_POINTS = 360
+"""Samples of each process for the chart: one every four minutes of a day, or two pixels."""
 
 
 class _AsTyped:

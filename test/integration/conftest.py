@@ -3,12 +3,11 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
+from browsing import chromium
 from cubicweb_leakdemo.runner import processes
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.chrome.webdriver import WebDriver
 from sites import Site, make_instance, served
 
 LEAKED = 2000
@@ -50,16 +49,7 @@ def handlers_in_the_scheduler(site: Site) -> int:
 
 
 @pytest.fixture(scope="session")
-def browser(needs_program: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def browser(needs_program: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
     """Start Chromium without a screen."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = needs_program("chromium", "chromium")
-    profile: Path = tmp_path_factory.mktemp("chromium")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=Service(needs_program("chromedriver", "chromium-driver")))
-    try:
-        driver.set_page_load_timeout(240)
+    with chromium(needs_program, tmp_path_factory.mktemp("chromium")) as driver:
         yield driver
-    finally:
-        driver.quit()
