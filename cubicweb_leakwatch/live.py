@@ -168,7 +168,8 @@ def verdict(findings: Sequence[Finding]) -> str:
         worst = leaks[0]
         text = f"{worst.process} leaks ({worst.kind}): {format_rate(worst.rate_bytes_per_h)}"
         if worst.seconds_to_limit is not None:
-            text += f", {format_duration(worst.seconds_to_limit)} to its limit"
+            now = worst.seconds_to_limit < 60
+            text += ", at its limit now" if now else f", {format_duration(worst.seconds_to_limit)} to its limit"
         others = len(leaks) - 1
         return text + (f"; so does {others} other" if others == 1 else f"; so do {others} others" if others else "")
     unknown = [finding for finding in findings if finding.kind == "not-enough-data"]

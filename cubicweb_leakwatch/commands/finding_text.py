@@ -29,7 +29,8 @@ def _facts(finding: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if finding.get("ceiling") is not None:
         yield "ceiling", format_bytes(finding["ceiling"])
     if finding.get("seconds_to_limit") is not None:
-        yield "to limit", format_duration(finding["seconds_to_limit"])
+        left = finding["seconds_to_limit"]
+        yield "to limit", "now" if left < 60 else format_duration(left)
     for culprit in finding.get("culprits") or ():
         yield "type", f"{culprit['type']}: {culprit['objects_per_h']:+,.0f} objects/h"
     for view in finding.get("views") or ():

@@ -3,7 +3,8 @@
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from cubicweb_leakwatch import live
 from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.options import PROCESS, Option
 from cubicweb_leakwatch.commands.running import explained
+from cubicweb_leakwatch.commands.spark import sparkline
 from cubicweb_leakwatch.commands.table import Cell, Column, render, words
 from cubicweb_leakwatch.commands.terminal import Screen, say
+from cubicweb_leakwatch.commands.top import follow
 from cubicweb_leakwatch.errors import EXIT_DONE, LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.probe.client import ProbeAddress
@@ -47,7 +50,29 @@ COLUMNS = (
     Column("THREADS", rank=11),
     words("VERDICT"),
 )
-CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+LATELY = 20
+"""Blocks of the line of memory that ``--watch`` shows: the last so many measurements."""
+
+
+def _falling(name: str) -> Callable[[dict[str, Any]], tuple[float, str]]:
+    """Return the order of a number, the highest first, the unknown last."""
+    return lambda process: (-(process[name] if process.get(name) is not None else float("-inf")), process["name"])
+
+
+def _limit_left(process: dict[str, Any]) -> tuple[float, str]:
+    left = process.get("seconds_to_limit")
+    return (float("inf") if left is None else left, process["name"])
+
+
+ORDERS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
+    "n": ("name", lambda process: process["name"]),
+    "m": ("memory", _falling("rss")),
+    "g": ("growth", _falling("rate_bytes_per_h")),
+    "t": ("to limit", _limit_left),
+    "r": ("requests", _falling("requests")),
+    "a": ("age", _falling("age_s")),
+}
+"""By key: what the list is sorted by."""
 
 
 class LeakStatus(Command):
@@ -58,7 +83,12 @@ class LeakStatus(Command):
         PROCESS,
         Option("--check", "exit 0 (ok), 1 (warning), 2 (critical) or 3 (unknown), for a monitoring system"),
         Option(
-            "--watch", "show again every SECONDS until Ctrl-C", float, "SECONDS", bare=2.0, default_text="2 when bare"
+            "--watch",
+            "show again every SECONDS, as top does: a key sorts, q ends it",
+            float,
+            "SECONDS",
+            bare=2.0,
+            default_text="2 when bare",
         ),
     )
     examples = (
@@ -113,6 +143,10 @@ class LeakStatus(Command):
             return super().run(asked)
         if not 0.1 <= asked.watch <= 86400:
             self._parser().error("--watch: between 0.1 and 86400 seconds")
+        if sys.stdin.isatty() and sys.stdout.isatty() and not asked.json:
+            watching = Watching(self, asked)
+            follow(watching.lines, asked.watch, watching.press)
+            return EXIT_DONE
         while True:
             self._show_again(asked)
             time.sleep(asked.watch)
@@ -122,11 +156,61 @@ class LeakStatus(Command):
         if asked.json:
             self.print_document(data, asked)
         else:
-            lines = [*self.lines(data, asked, Screen.of(sys.stdout)), ""]
-            sys.stdout.write(CLEAR if sys.stdout.isatty() else "")
-            for line in lines:
+            for line in [*self.lines(data, asked, Screen.of(sys.stdout)), ""]:
                 say(line)
         sys.stdout.flush()
+
+
+class Watching:
+    """What ``--watch`` shows on a terminal: the rows in the order of a column, with how memory went meanwhile."""
+
+    def __init__(self, command: LeakStatus, asked: Namespace) -> None:
+        self.command, self.asked = command, asked
+        self.order = "n"
+        self.seen: dict[tuple[str, int], deque[float]] = {}
+
+    def press(self, key: str) -> bool:
+        """Take a key; say whether it changed the order."""
+        if key not in ORDERS:
+            return False
+        self.order = key
+        return True
+
+    def lines(self) -> list[str]:
+        """Return the screen; a failure is shown until it has passed."""
+        screen = Screen.of(sys.stdout)
+        now = time.strftime("%H:%M:%S")
+        try:
+            data = self.command.data(self.asked)
+        except LeakwatchError as error:
+            return [f"{now}  {screen.style(clean(error.message), 'red')}", clean(error.hint), "", _keys(self.order)]
+        processes = sorted(data["processes"], key=ORDERS[self.order][1])
+        self._note(processes)
+        heading, *_rest = self.command.lines(data, self.asked, screen)
+        rows = [[*_row(process), sparkline(self._lately(process), LATELY)] for process in processes]
+        table = render((*COLUMNS, words("RSS LATELY", rank=8)), rows, screen)
+        failures = [screen.style(clean(failure), "yellow") for failure in self.command.warnings]
+        step = self.command.next_step(data, self.asked)
+        ends = [f"next: {clean(step)}"] if step else []
+        return [f"{now}  {heading}", *failures, "", *table, "", *ends, _keys(self.order)]
+
+    def _note(self, processes: Sequence[dict[str, Any]]) -> None:
+        """Remember the memory of those that are there, and forget the others."""
+        kept = {}
+        for process in processes:
+            known = self.seen.get((process["name"], process["pid"]), deque(maxlen=LATELY))
+            if process.get("rss") is not None:
+                known.append(process["rss"])
+            kept[process["name"], process["pid"]] = known
+        self.seen = kept
+
+    def _lately(self, process: dict[str, Any]) -> list[float]:
+        return list(self.seen[process["name"], process["pid"]])
+
+
+def _keys(order: str) -> str:
+    named = "  ".join(f"[{key}] {name}" if key == order else f"{key} {name}" for key, (name, _key) in ORDERS.items())
+    return f"sort by: {named}   space now   q quit"
 
 
 def _judge(directory: Path) -> live.Judge:
@@ -158,7 +242,7 @@ def _level(process: dict[str, Any]) -> int:
 def summary(data: dict[str, Any]) -> str:
     """Return the verdict, led by what is already past its limit or uncollectable."""
     told = []
-    for process in data["processes"]:
+    for process in live.one_a_slot(data["processes"]):
         limit, memory = process.get("limit"), process.get("uss") or process.get("rss")
         if limit and memory and memory >= NEAR_LIMIT * limit:
             told.append(f"{process['name']} uses {_mib(memory)} of {_mib(limit)} MiB")
@@ -184,13 +268,18 @@ def _row(process: dict[str, Any]) -> list[object]:
         _mib(process.get("uss")),
         _mib(limit) if limit else "none",
         "n/a" if rate is None else f"{rate / MIB:+.1f}",
-        format_duration(process.get("seconds_to_limit")),
+        to_limit(process.get("seconds_to_limit")),
         process.get("gc_objects"),
         Cell("n/a" if garbage is None else str(garbage), ("red",) if garbage else ()),
         process.get("fds"),
         process.get("threads"),
         Cell(process.get("verdict") or "n/a", ("red",) if process.get("leak") else ()),
     ]
+
+
+def to_limit(seconds: float | None) -> str:
+    """Return the time to the limit; less than a minute is now: no sample is that fine."""
+    return "now" if seconds is not None and seconds < 60 else format_duration(seconds)
 
 
 def _mib(size: float | None) -> str:

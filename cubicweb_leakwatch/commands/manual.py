@@ -64,7 +64,7 @@ def commands_rst() -> str:
         lines += _section(command)
     lines += ["The hints of leak-doctor", "=" * 24, ""]
     for code, (about, meaning) in HINTS.items():
-        lines += [f".. _{code}:", "", f"{code}: {about}", f"    {meaning}", ""]
+        lines += [f"**{code}**: {about}", f"    {meaning}", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -199,7 +199,8 @@ def _wish(candidate: Candidate, rules: Rules) -> _Wish | None:
     if rss is not None and limit is not None and candidate.over_limit:
         return _Wish(name, f"{format_bytes(rss)} is over its limit of {format_bytes(limit)}", 0.0, rss - limit)
     if left is not None and rules.horizon_s and left <= rules.horizon_s and _life_spent(candidate) >= needed:
-        reason = f"the limit of {format_bytes(limit)} is predicted in {format_duration(left)}"
+        when = f"predicted in {format_duration(left)}" if left >= 60 else "reached within a minute"
+        reason = f"the limit of {format_bytes(limit)} is {when}"
         return _Wish(name, reason, max(left, 1.0), 0)
     return None
 

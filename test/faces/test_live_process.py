@@ -1,13 +1,19 @@
 """The commands against a real process with a real probe; no CubicWeb runs in it."""
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import resource
+import select
 import signal
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import termios
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +24,7 @@ from cubicweb_leakwatch.commands.leak_dump import LeakDump
 from cubicweb_leakwatch.commands.leak_gc import LeakGc
 from cubicweb_leakwatch.commands.leak_holders import LeakHolders
 from cubicweb_leakwatch.commands.leak_status import LeakStatus
+from cubicweb_leakwatch.commands.top import LEAVE
 
 PROCESS = """
 import sys, threading, time
@@ -208,3 +215,56 @@ def test_a_stopped_process_does_not_hold_the_command_up(
     out, err = capsys.readouterr()
     assert "web-1" in out
     assert f"web-2 (pid {pid}) did not answer" in err
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[tuple[int, int, Callable[[str], str]]]:
+    """Run ``leak-status --watch`` on a terminal; give its pid, the terminal, and a wait for what it shows."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "cubicweb_leakwatch", "leak-status", "site", "--watch", "0.2"])
+    shown = ""
+
+    def wait_for(text: str) -> str:
+        nonlocal shown
+        deadline = time.monotonic() + 30
+        while text not in shown and time.monotonic() < deadline:
+            if select.select([terminal], [], [], 1)[0]:
+                with contextlib.suppress(OSError):  # EIO: the program has ended
+                    shown += os.read(terminal, 65536).decode()
+        assert text in shown
+        whole, shown = shown, ""
+        return whole
+
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    try:
+        yield pid, terminal, wait_for
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.close(terminal)
+
+
+def test_watch_is_a_list_that_keys_sort_and_end(site: tuple[Path, int]) -> None:
+    """It refreshes, ``m`` sorts it by memory, ``q`` ends it, and the terminal is as before."""
+    with watching() as (pid, terminal, wait_for):
+        wait_for("web-1")
+        during = termios.tcgetattr(terminal)[3]
+        os.write(terminal, b"m")
+        wait_for("[m] memory")
+        os.write(terminal, b"q")
+        assert wait_for(LEAVE).endswith(LEAVE)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        after = termios.tcgetattr(terminal)[3]
+    assert not during & (termios.ECHO | termios.ICANON)
+    assert after & termios.ECHO and after & termios.ICANON
+
+
+def test_watch_gives_the_terminal_back_on_ctrl_c(site: tuple[Path, int]) -> None:
+    """Exit code 2, echo on, the screen of before."""
+    with watching() as (pid, terminal, wait_for):
+        wait_for("web-1")
+        os.write(terminal, b"\x03")
+        wait_for("interrupted")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
+        assert termios.tcgetattr(terminal)[3] & termios.ECHO
