@@ -27,6 +27,7 @@ class WatchTheScheduler(hook.Hook):
         if settings is not None and settings.interval_s is not None:
             collector = Collector(self.repo, settings)
             probing.before_stop(collector.stop)
+            collector.arrange()
             self.repo.looping_task(settings.interval_s, collector.leakwatch_collect)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.probe.client import ProbeAddress, ProbeError, ask, choose
 from cubicweb_leakwatch.probe.sample import Sample
-from cubicweb_leakwatch.watch.finding import Finding, iso_utc
+from cubicweb_leakwatch.watch.finding import Finding, Kind, iso_utc
 
 DUMP_TIMEOUT_S = 180.0
 COUNT_TIMEOUT_S = 60.0
@@ -40,8 +40,12 @@ def status(directory: Path, process: str | None = None, *, judge: Judge | None =
     """Return the data of ``leak-status`` and what went wrong; ``process`` is a slot or a pid, ``None`` means all.
 
     ``judge`` says what is to be thought of a process; by default, what the looping task concluded last.
+    The processes of other hosts, ``HOST:SLOT``, are told as they were last recorded.
     Raises ``ConfigurationError`` when no process answers to that name, ``ProbeError`` when none answers at all.
     """
+    others = elsewhere(directory, process)
+    if others and process is not None:
+        return {"verdict": verdict([recorded_elsewhere(row) for row in others]), "processes": others}, Look()
     judge = judge or recorded_judge(directory)
     findings: list[Finding] = []
 
@@ -65,7 +69,23 @@ def status(directory: Path, process: str | None = None, *, judge: Judge | None =
         }
 
     look = _each(choose(directory, process), row)
-    return {"verdict": verdict(findings), "processes": look.items}, look
+    findings += [recorded_elsewhere(row) for row in others]
+    return {"verdict": verdict(findings), "processes": [*look.items, *others]}, look
+
+
+def elsewhere(directory: Path, process: str | None) -> list[dict[str, Any]]:
+    """Return the rows of the other hosts' processes: all of them, or the one that ``process`` names."""
+    from cubicweb_leakwatch.recording.elsewhere import read_elsewhere
+
+    return [row for row in read_elsewhere(directory) if process in (None, row["name"])]
+
+
+def recorded_elsewhere(row: dict[str, Any]) -> Finding:
+    """Return what another host concluded about its process, as far as the verdict needs it."""
+    kind: Kind = row["verdict"] if row["leak"] else "steady"
+    return Finding(
+        row["name"], kind, rate_bytes_per_h=row["rate_bytes_per_h"], seconds_to_limit=row["seconds_to_limit"]
+    )
 
 
 def one_a_slot(processes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from cubicweb.predicates import match_user_groups
 from cubicweb.server import Service
 
 from cubicweb_leakwatch import live, reports
+from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.probe.runtime import runtime_path
 from cubicweb_leakwatch.recording import coarse, growth, history
 from cubicweb_leakwatch.recording.conclusions import read_findings
@@ -153,16 +154,21 @@ class Restart(ManagersService):
     __regid__ = "leakwatch_restart"
 
     def act(self, process: str | None = None, reason: str = "") -> list[dict[str, Any]]:
-        """Ask for it; return what was asked for, ``id`` and ``process`` each. ``process`` ``None`` means all."""
+        """Ask for it; return what was asked for, ``id`` and ``process`` each. ``process`` ``None`` means all here.
+
+        The wish for ``HOST:SLOT`` of another host travels through the database, and is taken up there.
+        """
+        from cubicweb_leakwatch.recording import requests
         from cubicweb_leakwatch.serve.control import ask_launcher
 
-        answer = ask_launcher(
-            str(self.directory),
-            "restart",
-            process=process,
-            reason=reason or "by hand",
-            by=self._cw.user.login,
-        )
+        why, by = (reason or "by hand")[:MAX_NOTE], self._cw.user.login
+        host, colon, name = (process or "").rpartition(":")
+        if process is not None and colon and host != this_host():
+            with self._cw.repo.internal_cnx() as cnx:
+                asked = requests.ask(cnx, requests.living(cnx, this_host()), process, why, by)
+                cnx.commit()
+            return asked
+        answer = ask_launcher(str(self.directory), "restart", process=name or None, reason=why, by=by)
         return list(answer["requested"])
 
 

@@ -43,6 +43,7 @@ class LeakCollect(Command):
             interval_s = collector.settings.interval_s
             if interval_s is None:
                 raise ConfigurationError("the option leakwatch-interval is 0: nothing is to be recorded", code="usage")
+            collector.arrange()
             waiting = threading.Event()
             while True:
                 collector.round()

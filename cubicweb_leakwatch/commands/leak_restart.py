@@ -1,7 +1,6 @@
 """``leak-restart``: replace workers, a successor first."""
 
 import getpass
-import socket
 import sys
 import time
 from argparse import Namespace
@@ -10,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.instance import Instance
 from cubicweb_leakwatch.commands.options import Option
+from cubicweb_leakwatch.commands.repository import connection
 from cubicweb_leakwatch.commands.table import Cell, Column, render, words
 from cubicweb_leakwatch.commands.terminal import Screen, say
 from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_FAILED, ConfigurationError
+from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.plain_text import clean
+from cubicweb_leakwatch.recording.elsewhere import read_elsewhere
 from cubicweb_leakwatch.serve.control import LauncherError, ask_launcher
 from cubicweb_leakwatch.watch.units import MIB
 
 POLL_S = 0.2
+POLL_ELSEWHERE_S = 1.0
 COLUMNS = (
     words("PROCESS"),
     words("STAGE"),
@@ -64,25 +68,48 @@ class LeakRestart(Command):
     )
     examples = (
         ("cubicweb-ctl leak-restart mysite --process web-1 --wait", "replace one worker and see how it went"),
+        ("cubicweb-ctl leak-restart mysite --process host2:web-1", "on another host, through the shared database"),
         ("cubicweb-ctl leak-restart mysite --all --reason deployment", "new code in every process, no request lost"),
     )
 
     def data(self, asked: Namespace) -> list[dict[str, Any]]:
         """Return one record a restart."""
-        directory = str(self.instance(asked).runtime_dir)
+        instance = self.instance(asked)
+        directory = str(instance.runtime_dir)
+        if is_elsewhere(asked.process):
+            return self._elsewhere(instance, [asked.process], asked)
+        others = [row["name"] for row in read_elsewhere(instance.runtime_dir)] if asked.all else []
         try:
             processes = ask_launcher(directory, "status")["processes"]
         except LauncherError as error:
-            return asked_elsewhere(Path(directory), asked, error)
+            return asked_of_a_master(Path(directory), asked, error)
         names = chosen(processes, asked)
         if asked.dry_run:
-            return [_planned(name, processes, asked.reason) for name in names]
-        by = f"{getpass.getuser()} by leak-restart"
+            return [_planned(name, processes, asked.reason) for name in [*names, *others]]
+        by = asker()
         ids: list[str] = []
         for name in [None] if asked.all else names:
             answer = ask_launcher(directory, "restart", process=name, reason=asked.reason, by=by)
             ids += [wish["id"] for wish in answer["requested"]]
-        return self._followed(directory, ids) if asked.wait else records(directory, ids)
+        here = self._followed(directory, ids) if asked.wait else records(directory, ids)
+        return [*here, *self._elsewhere(instance, others, asked)] if others else here
+
+    def _elsewhere(self, instance: Instance, names: list[str], asked: Namespace) -> list[dict[str, Any]]:
+        """Ask other hosts by way of the database; with ``--wait`` until they have recorded what became of it."""
+        if asked.dry_run:
+            return [_planned(name, [], asked.reason) for name in names]
+        from cubicweb_leakwatch.recording import requests
+
+        with connection(instance) as cnx:
+            known = requests.living(cnx, this_host())
+            wishes = [wish for name in names for wish in requests.ask(cnx, known, name, asked.reason, asker())]
+            cnx.commit()
+            while True:
+                found = [requests.progress(cnx, wish["id"]) for wish in wishes]
+                cnx.commit()  # or we would see nothing new
+                if not asked.wait or all(record["stage"] == "done" for record in found):
+                    return found
+                time.sleep(POLL_ELSEWHERE_S)
 
     def _followed(self, directory: str, ids: list[str]) -> list[dict[str, Any]]:
         """Wait until all are over; what changes is told on a terminal's stderr."""
@@ -118,7 +145,7 @@ class LeakRestart(Command):
         return EXIT_FAILED if failed else EXIT_DONE
 
 
-def asked_elsewhere(directory: Path, asked: Namespace, error: LauncherError) -> list[dict[str, Any]]:
+def asked_of_a_master(directory: Path, asked: Namespace, error: LauncherError) -> list[dict[str, Any]]:
     """Have gunicorn or uWSGI replace workers, one after the other, and wait for each; raises ``error`` where none is.
 
     Only what a master started can be replaced: the scheduler is left out.
@@ -139,10 +166,20 @@ def asked_elsewhere(directory: Path, asked: Namespace, error: LauncherError) -> 
     for probe, master in masters.items():
         if master is not None and probe.name in names:
             say(f"asking {master.kind}: {CANNOT[master.kind]}", sys.stderr)
-            by = f"{getpass.getuser()} by leak-restart"
-            restart = run(directory, Errand(probe.name, probe.pid, asked.reason, by, Policy(), automatic=False))
+            restart = run(directory, Errand(probe.name, probe.pid, asked.reason, asker(), Policy(), automatic=False))
             found += [restart.as_json()] if restart is not None else []
     return found
+
+
+def asker() -> str:
+    """Return who asks, for the log of restarts."""
+    return f"{getpass.getuser()} by leak-restart"
+
+
+def is_elsewhere(process: str | None) -> bool:
+    """Say whether a process was named by another host's name."""
+    host, colon, _name = (process or "").rpartition(":")
+    return bool(colon) and host != this_host()
 
 
 def chosen(processes: list[dict[str, Any]], asked: Namespace) -> list[str]:
@@ -156,7 +193,7 @@ def chosen(processes: list[dict[str, Any]], asked: Namespace) -> list[str]:
         raise ConfigurationError("say which to replace: --process P, or --all", there_are, "usage")
     if asked.all:
         return slots
-    wanted = asked.process.removeprefix(f"{socket.gethostname()}:")
+    wanted = asked.process.removeprefix(f"{this_host()}:")
     for process in processes:
         if wanted in (process["name"], str(process["pid"])):
             return [process["name"]]
@@ -170,7 +207,7 @@ def records(directory: str, ids: list[str]) -> list[dict[str, Any]]:
 
 
 def _planned(name: str, processes: list[dict[str, Any]], reason: str) -> dict[str, Any]:
-    pid = next(process["pid"] for process in processes if process["name"] == name)
+    pid = next((process["pid"] for process in processes if process["name"] == name), None)
     return {"process": name, **dict.fromkeys(FIELDS), "reason": reason, "old_pid": pid, "stage": "planned"}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
+from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.probe import wire
 from cubicweb_leakwatch.probe.runtime import ProbeAddress, find_probes, reachable
 
@@ -68,6 +69,12 @@ def choose(directory: Path, process: str | None) -> list[ProbeAddress]:
         )
     if process is None:
         return probes
+    host, colon, name = process.rpartition(":")
+    if colon and host != this_host():
+        raise ConfigurationError(
+            f"{process} does not run on this host, {this_host()}", hint="look into it there", code="other-host"
+        )
+    process = name
     chosen = [probe for probe in probes if process in (probe.name, str(probe.pid))]
     if not chosen:
         raise ConfigurationError(

@@ -19,10 +19,13 @@ from cubicweb import ValidationError
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.probe.runtime import runtime_dir
-from cubicweb_leakwatch.recording import keeping, records, restarting
+from cubicweb_leakwatch.recording import keeping, records, requests, restarting
+from cubicweb_leakwatch.recording.arranger import Arranger
+from cubicweb_leakwatch.recording.elsewhere import Elsewhere
 from cubicweb_leakwatch.recording.findings import Findings
 from cubicweb_leakwatch.recording.measuring import Measured, Measurement, Meter
 from cubicweb_leakwatch.recording.restartlog import finished_restarts
+from cubicweb_leakwatch.recording.shared import database_now, is_shared
 from cubicweb_leakwatch.settings import Settings
 
 logger = logging.getLogger("leakwatch.collect")
@@ -55,9 +58,19 @@ class Collector:
         self._last = Measurement((), frozenset(), ())
         self._waiting: deque[tuple[Measured, str | None]] = deque(maxlen=MAX_WAITING)
         self.findings = Findings(self.host, self.directory)
+        self.elsewhere = Elsewhere(self.host, self.directory)
+        self._arranger: Arranger | None = None
+        self._journal_lock = threading.Lock()
         self._thin_at = self._conclude_at = time.monotonic()
         self._thread: threading.Thread | None = None
         self._left_out = 0
+
+    def arrange(self) -> None:
+        """Have replacements take turns with those of other hosts, where there may be others, until the stop."""
+        if is_shared(self.repo) and self._arranger is None:
+            budget = self.settings.rules.budget
+            self._arranger = Arranger(self.repo, self.directory, budget, self.record_restarts)
+            self._arranger.start()
 
     def leakwatch_collect(self) -> None:
         """Start a round, unless the last one is still at work; the name is what the scheduler's log shows."""
@@ -72,6 +85,8 @@ class Collector:
 
     def stop(self, timeout_s: float = STOP_S) -> None:
         """Wait for the round that is at work, so that the repository is not closed under it."""
+        if self._arranger is not None:
+            self._arranger.stop()
         if self._thread is not None:
             self._thread.join(timeout_s)
 
@@ -79,6 +94,9 @@ class Collector:
         """Do one round. Nothing is raised: the next round tries again."""
         try:
             self.collect()
+            if is_shared(self.repo):
+                self._write(lambda cnx: requests.take_up(cnx, self.host, self.directory))
+                self._write(self.elsewhere.update)
             self.conclude()
             self._thin_sometimes()
         except LeakwatchError as error:
@@ -96,7 +114,8 @@ class Collector:
             logger.warning("not measured: %s", failure.message)
         self._waiting.extend((measured, note) for measured in measurement.processes)
         self._write_waiting()
-        self._write(lambda cnx: self._record_lives(cnx, measurement))
+        self.record_restarts()
+        self._write(lambda cnx: records.record_ends(cnx, self.host, measurement.present))
         return {
             "recorded": [measured.identity.name for measured in measurement.processes],
             "failures": [failure.as_json() for failure in measurement.failures],
@@ -131,18 +150,20 @@ class Collector:
         except ValidationError:
             return self._write(act)
 
-    def _record_lives(self, cnx: Any, measurement: Measurement) -> None:
-        records.record_restarts(cnx, self.host, finished_restarts(self.directory))
-        records.record_ends(cnx, self.host, measurement.present)
+    def record_restarts(self) -> None:
+        """Record the launcher's finished restarts; from any thread."""
+        with self._journal_lock:
+            self._write(lambda cnx: records.record_restarts(cnx, self.host, finished_restarts(self.directory)))
 
     def _thin_sometimes(self) -> None:
         """Thin once an hour; what takes longer than a few seconds goes on in the next rounds."""
         keep, now = self.settings.keep, time.monotonic()
         if keep is None or now < self._thin_at:
             return
-        unseen_since = time.time() - UNSEEN_S
-        self._write(lambda cnx: records.record_ends_elsewhere(cnx, self.host, unseen_since))
-        if keeping.thin_all(self._write, keep, time.time(), time_s=THIN_AT_ONCE_S).finished:
+        # the database's clock: a host whose own is a month ahead would throw the others' snapshots away
+        today = self._write(database_now)
+        self._write(lambda cnx: records.record_ends_elsewhere(cnx, self.host, today - UNSEEN_S))
+        if keeping.thin_all(self._write, keep, today, time_s=THIN_AT_ONCE_S).finished:
             self._thin_at = now + THIN_EVERY_S
 
     def _write(self, act: Callable[[Any], Any]) -> Any:

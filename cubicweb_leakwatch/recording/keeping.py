@@ -139,5 +139,6 @@ def _drop_old(cnx: Any, *, before: float) -> None:
     """Delete what is older than all levels: restarts, closed findings, processes of which no snapshot is left."""
     old = {"t": utc(before)}
     cnx.execute("DELETE WorkerRestart X WHERE X requested_at < %(t)s", old)
+    cnx.execute("DELETE RestartRequest X WHERE X requested_at < %(t)s", old)
     cnx.execute("DELETE LeakFinding X WHERE X closed_at < %(t)s", old)
     cnx.execute("DELETE LeakwatchProcess P WHERE P ended_at < %(t)s, NOT EXISTS(S snapshot_of P)", old)

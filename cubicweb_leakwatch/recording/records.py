@@ -11,6 +11,7 @@ from typing import Any
 
 from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.recording.measuring import Identity, Measured
+from cubicweb_leakwatch.recording.shared import database_now
 
 NUMBERS = (
     "rss",
@@ -27,6 +28,9 @@ NUMBERS = (
     "threads",
     "cgroup_limit",
 )
+AUTOMATIC = ("worker", "policy")
+"""Who asks for a restart that counts against the budget."""
+
 RESTART_TIMES = ("requested_at", "ready_at", "drained_at", "exited_at")
 RESTART_NUMBERS = (
     "in_flight_at_drain",
@@ -54,7 +58,7 @@ def record_measured(cnx: Any, measured: Measured, note: str | None = None) -> li
     created: list[int] = []
     process = _find_process(cnx, measured.identity)
     if process is None:
-        process = _create_process(cnx, measured.identity)
+        process = _create_process(cnx, measured.identity, measured.limit)
         created.append(process)
     recorded_until = _recorded_until(cnx, process)
     for sample in measured.samples:
@@ -65,14 +69,21 @@ def record_measured(cnx: Any, measured: Measured, note: str | None = None) -> li
 
 
 def _find_process(cnx: Any, identity: Identity) -> int | None:
+    """Return the process; that it had ended was a mistake, of a host whose clock is wrong, and is taken back."""
     rows = cnx.execute(
-        "Any P WHERE P is LeakwatchProcess, P host %(host)s, P pid %(pid)s, P started_at %(started_at)s",
+        "Any P, E WHERE P is LeakwatchProcess, P host %(host)s, P pid %(pid)s, P started_at %(started_at)s,"
+        " P ended_at E",
         {"host": identity.host, "pid": identity.pid, "started_at": utc(identity.started_at)},
     ).rows
-    return rows[0][0] if rows else None
+    if not rows:
+        return None
+    process, ended_at = rows[0]
+    if ended_at is not None:
+        cnx.execute("SET P ended_at NULL, P end_reason NULL WHERE P eid %(p)s", {"p": process})
+    return int(process)
 
 
-def _create_process(cnx: Any, identity: Identity) -> int:
+def _create_process(cnx: Any, identity: Identity, limit: int | None) -> int:
     entity = cnx.create_entity(
         "LeakwatchProcess",
         host=identity.host,
@@ -83,6 +94,7 @@ def _create_process(cnx: Any, identity: Identity) -> int:
         generation=identity.generation,
         python=identity.python,
         versions=json.dumps(identity.versions, sort_keys=True) if identity.versions else None,
+        memory_limit=limit,
     )
     return int(entity.eid)
 
@@ -160,9 +172,24 @@ def record_restarts(cnx: Any, host: str, restarts: Iterable[Mapping[str, Any]]) 
     """Record the launcher's finished restarts that are not recorded yet; return how many were new."""
     known = {restart_id for (restart_id,) in cnx.execute("Any I WHERE X restart_id I, X host %(h)s", {"h": host})}
     new = [restart for restart in restarts if restart["id"] not in known]
+    now = utc(database_now(cnx)) if new else None
     for restart in new:
-        cnx.create_entity("WorkerRestart", host=host, restart_of=_replaced(cnx, host, restart), **_fields(restart))
+        replaced = _replaced(cnx, host, restart)
+        cnx.create_entity("WorkerRestart", host=host, restart_of=replaced, recorded_at=now, **_fields(restart))
     return len(new)
+
+
+def count_automatic(cnx: Any, within_s: float) -> int:
+    """Return how many workers of all hosts were replaced, with nobody asking by hand, in the last seconds.
+
+    By when it was recorded, which the database's own clock says: the clocks of the hosts may disagree.
+    """
+    rows = cnx.execute(
+        "Any COUNT(X) WHERE X is WorkerRestart, X asked_by IN (%(a)s, %(b)s), X recorded_at >= %(t)s,"
+        " NOT X outcome 'successor-failed'",
+        {"a": AUTOMATIC[0], "b": AUTOMATIC[1], "t": utc(database_now(cnx) - within_s)},
+    ).rows
+    return int(rows[0][0])
 
 
 def _replaced(cnx: Any, host: str, restart: Mapping[str, Any]) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.recording.conclusions import finding_of
 from cubicweb_leakwatch.recording.measuring import Measured
+from cubicweb_leakwatch.recording.records import AUTOMATIC
 from cubicweb_leakwatch.serve.control import ask_launcher
 from cubicweb_leakwatch.serve.masters import master_of
 from cubicweb_leakwatch.serve.othermaster import Errand, send
@@ -24,8 +25,6 @@ logger = logging.getLogger("leakwatch.restarting")
 
 PAST_S = 86400.0
 DONE = "done"
-AUTOMATIC = ("worker", "policy")
-"""Who asks for a restart that counts against the budget."""
 
 
 def replace_if_due(

@@ -20,7 +20,7 @@ MAX_REASON = 500
 
 
 class Answers:
-    """Answers ``status``, ``restart`` and ``restarts``; anything else is refused with a sentence."""
+    """Answers ``status``, ``restart``, ``restarts`` and ``turn``; anything else is refused with a sentence."""
 
     def __init__(self, fleet: Fleet, journal: Journal, listening: list[str], started_at: float) -> None:
         self.fleet, self.journal = fleet, journal
@@ -35,7 +35,9 @@ class Answers:
             return json.dumps(self.restart(question))
         if kind == "restarts":
             return self.restarts(question)
-        raise LeakwatchError("the launcher knows: status, restart, restarts", "", "bad-question")
+        if kind == "turn":
+            return json.dumps(self.turn(question))
+        raise LeakwatchError("the launcher knows: status, restart, restarts, turn", "", "bad-question")
 
     def status(self) -> dict[str, Any]:
         """Say what runs, since when, and what is wrong."""
@@ -65,6 +67,16 @@ class Answers:
         broken = question.get("broken") is True
         wishes = [self.fleet.replacements.ask(each, reason, by, broken=broken) for each in names]
         return {"requested": [{"id": wish.id, "process": wish.process} for wish in wishes]}
+
+    def turn(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Let nothing but the wish ``grant`` begin for ``for_s`` seconds; tell what waits for it and goes on."""
+        replacements, now = self.fleet.replacements, time.monotonic()
+        for_s, grant = question.get("for_s"), question.get("grant")
+        if isinstance(for_s, (int, float)):
+            replacements.turns.arrange(now, float(for_s), str(grant) if grant else None)
+        queued = {wish.id for wish in replacements.queue}
+        going_on = [wish.id for wish in replacements.in_progress() if wish.id not in queued]
+        return {"waiting": replacements.turns.waiting(replacements.queue), "going_on": going_on}
 
     def restarts(self, question: dict[str, Any]) -> str:
         """List the restarts after an id: finished ones first, then those in progress."""

@@ -12,6 +12,7 @@ from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.serve import relapse
 from cubicweb_leakwatch.serve.gate import TASK_ASKS_AGAIN_S, WORKER_ASKS_AGAIN_S, Gate
 from cubicweb_leakwatch.serve.records import SERVING, Restart, Slot, Worker
+from cubicweb_leakwatch.serve.turns import Turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Wishes:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.gate = Gate(fleet.spec.policy, fleet.hands.wall)
+        self.turns = Turns()
         self.queue: deque[Restart] = deque()
         self.active: Restart | None = None
         self.origin = f"{int(fleet.hands.wall() * 1000)}"
@@ -85,9 +87,7 @@ class Wishes:
             old = slot.current
             if self._has_lapsed(wish, old, now):
                 self._drop(wish)
-            elif (
-                old is not None and old.state == SERVING and wish.not_before <= now and self._may_begin(wish, old, now)
-            ):
+            elif old is not None and self._is_due(wish, old, now) and self.turns.has_come(wish, now):
                 self.queue.remove(wish)
                 return wish, slot
         return None
@@ -179,6 +179,9 @@ class Wishes:
         self.queue.remove(wish)
         self.fleet.flags.pop(f"{wish.process} waits", None)
         self.fleet.hands.note("restart-lapsed", process=wish.process, id=wish.id, reason=wish.reason)
+
+    def _is_due(self, wish: Restart, old: Worker, now: float) -> bool:
+        return old.state == SERVING and wish.not_before <= now and self._may_begin(wish, old, now)
 
     def _may_begin(self, wish: Restart, old: Worker, now: float) -> bool:
         wish.held = self.gate.refusal(wish, old, now) or None

@@ -30,7 +30,9 @@ class LeakwatchGCView(Page, StartupView):
         self.begin(self._cw._("What the processes keep alive"))
         chosen = self.parameter("process")
         try:
-            processes = self._cw.call_service("leakwatch_processes")["processes"]
+            processes = [
+                row for row in self._cw.call_service("leakwatch_processes")["processes"] if ":" not in row["name"]
+            ]
             self.w(self.choice(processes, chosen))
             self.w(self.look(chosen) if chosen else self.overview(processes))
         except LeakwatchError as error:

@@ -40,7 +40,11 @@ class ProcessesPanel(Panel):
         return element("a", self._("Look"), href=href, aria_label=f"{self._('Look')} {clean(name)}")
 
     def _actions(self, process: dict[str, Any]) -> Html:
+        if ":" in process["name"]:  # of another host: a look is taken there
+            return self._restart(process)
         if process.get("state") != "serving":
             return self._look(process)
-        button = self.sheet.button("leakwatch-restart", self._("Restart"), process=process["name"])
-        return join([self._look(process), button], " ")
+        return join([self._look(process), self._restart(process)], " ")
+
+    def _restart(self, process: dict[str, Any]) -> Html:
+        return self.sheet.button("leakwatch-restart", self._("Restart"), process=process["name"])
