@@ -68,7 +68,7 @@ def _away(falls: list[tuple[int, int, int]], count: int) -> NDArray[np.bool_]:
 def _between(falls: list[tuple[int, int, int]], smooth: Array) -> Array:
     """Return the straight way from where each excursion began to its bottom: a stair of floors is no stair of steps."""
     anchors = np.unique([index for start, _, bottom in falls for index in (start, bottom)])
-    return np.interp(np.arange(len(smooth)), anchors, smooth[anchors])
+    return np.asarray(np.interp(np.arange(len(smooth)), anchors, smooth[anchors]), float)
 
 
 def _least_fall(smooth: Array, deviation: float, resolution: float) -> float:
