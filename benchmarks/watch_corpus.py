@@ -1,11 +1,11 @@
-"""The conclusions on leaks that happen: cases of a corpus, each inside a served instance with ordinary traffic around it.
+"""The conclusions on leaks that happen: cases of a corpus, each in a served instance amid ordinary traffic.
 
     python benchmarks/watch_corpus.py CORPUS [CASE…] [--seconds 240] [--interval 3s] [--at-once 2] [--in-scheduler CASE]
 
-CORPUS is a folder of ``NAME/run.py``, each with ``step()``, what one request leaks, and ``TRUTH``, what a right diagnosis
-says. Each case gets an instance of its own, made and removed: one web worker and the scheduler, a page that does some
-steps, a quarter of all requests, among other pages in a mix that varies. A case named after ``--in-scheduler`` is
-stepped by a looping task instead. The clock is a fast one: some minutes stand for some hours.
+CORPUS is a folder of ``NAME/run.py``, each with ``step()``, what one request leaks, and ``TRUTH``, what a right
+diagnosis says. Each case gets an instance of its own, made and removed: one web worker and the scheduler, a page that
+does some steps, a quarter of all requests, among other pages in a mix that varies. A case named after
+``--in-scheduler`` is stepped by a looping task instead. The clock is a fast one: some minutes stand for some hours.
 """
 
 import argparse
@@ -127,7 +127,7 @@ def read_case(path: Path, seconds: float, *, in_scheduler: bool) -> Case:
     assert spec is not None
     text = path.read_text()
     start = text.index("TRUTH = ")
-    truth = eval(text[start + len("TRUTH = ") :], {"__builtins__": {}})  # noqa: S307 - a literal of the corpus
+    truth = eval(text[start + len("TRUTH = ") :], {"__builtins__": {}})
     requests = seconds if in_scheduler else seconds * RATE / CASE_SHARE
     if truth.get("plateau_after"):
         steps = truth["plateau_after"] / (0.35 * requests)

@@ -18,11 +18,13 @@ class WatchTheScheduler(hook.Hook):
         """Start both, unless this is no scheduler."""
         if not self.repo.has_scheduler():
             return
+        from cubicweb_leakwatch.looping import count_tasks
         from cubicweb_leakwatch.probe.process import this_process
         from cubicweb_leakwatch.recording.collect import Collector
 
         probing.start(self.repo.config, "scheduler")
         this_process().state = "serving"
+        count_tasks(self.repo._scheduler, this_process())
         settings = probing.settings_or_none(self.repo.config)
         if settings is not None and settings.interval_s is not None:
             collector = Collector(self.repo, settings)

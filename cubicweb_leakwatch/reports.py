@@ -28,9 +28,6 @@ TURN_S = 60.0
 
 POLL_S = 0.1
 
-TYPES_LOOKED_FOR = 3
-"""Culprits whose holder is looked for: the first that is still there answers."""
-
 
 def new_reports(directory: Path, process: str | None = None, *, limit: int = 20, wait_s: float = TURN_S) -> live.Look:
     """Look at the processes that ``process`` (a slot or pid, ``None`` for all) names; keep and return their reports.
@@ -51,24 +48,20 @@ def new_reports(directory: Path, process: str | None = None, *, limit: int = 20,
     return look
 
 
-def look_for_holder(directory: Path, process: str, types: Sequence[str]) -> str:
-    """Look into a process for what keeps objects of the first of these types alive; empty when nothing is found.
+def look_at_growth(directory: Path, process: str, types: Sequence[str]) -> dict[str, Any]:
+    """Look into a process at what grows there: who holds objects of these types, and where objects pile up.
 
     Raises ``LeakwatchError`` when no look is possible, with code ``busy`` when its turn does not come.
     """
     address = choose(directory, process)[-1]
     with _turn(directory, TURN_S), live.taken_dump(address) as dump:
-        for name in types[:TYPES_LOOKED_FOR]:
-            found = run_apart(
-                "cubicweb_leakwatch.heap",
-                *("holders", "--limit", "1", "--", dump["path"], name),
-                kind=dict,
-                what="the search for the holder",
-                time_limit_s=ANALYSIS_TIMEOUT_S,
-            )
-            if found["groups"]:
-                return str(found["groups"][0]["text"])
-    return ""
+        return run_apart(
+            "cubicweb_leakwatch.heap",
+            *("leaking", "--", dump["path"], *types),
+            kind=dict,
+            what="the look at what grows",
+            time_limit_s=ANALYSIS_TIMEOUT_S,
+        )
 
 
 def last_reports(directory: Path, process: str | None = None) -> list[dict[str, Any]]:

@@ -52,6 +52,7 @@ class MemorySnapshot(EntityType):
     cgroup_limit = BigInt(description="memory limit of its control group")
     types = String(description="JSON: count of objects by type, the most numerous ones")
     views = String(description="JSON: requests served by view or route since the process started")
+    tasks = String(description="JSON: runs of each looping task, and what they left behind")
     note = String(description="what someone wrote beside it")
     merged = Int(default=1, description="how many snapshots it stands for")
     spread = String(description="JSON: lowest and highest of each number, once merged")

@@ -37,6 +37,7 @@ class Settings:
     keep: Keep | None
     types: int
     metrics_token: str | None
+    notify: tuple[str, ...]
     show_contents: bool
 
 
@@ -60,6 +61,7 @@ def read_settings(config: Options) -> Settings:
         keep=_parsed(config, "leakwatch-keep", parse_keep),
         types=_count(config, "leakwatch-types"),
         metrics_token=_text(config, "leakwatch-metrics-token") or None,
+        notify=_addresses(config, "leakwatch-notify"),
         show_contents=bool(config["leakwatch-show-contents"]),
     )
 
@@ -106,6 +108,16 @@ def _parsed(config: Options, option: str, parse: Any) -> Any:
         return parse(text)
     except ConfigurationError as error:
         raise ConfigurationError(f"option {option}: {error.message}", error.hint, "bad-option") from error
+
+
+def _addresses(config: Options, option: str) -> tuple[str, ...]:
+    found = tuple(_text(config, option).replace(",", " ").split())
+    for address in found:
+        if not address.partition("@")[0] or not address.partition("@")[2]:
+            raise ConfigurationError(
+                f"option {option}: {address!r} is no mail address", "write name@host, several with commas", "bad-option"
+            )
+    return found
 
 
 def _duration(config: Options, option: str) -> float | None:

@@ -115,6 +115,16 @@ options = (
         },
     ),
     (
+        "leakwatch-notify",
+        {
+            "type": "string",
+            "default": "",
+            "help": "Mail addresses, with commas between them, that get one mail when a finding opens. "
+            "Sent by the instance's own mail options (smtp-host, sender-addr). Empty sends none.",
+            **_GROUP,
+        },
+    ),
+    (
         "leakwatch-metrics-token",
         {
             "type": "password",

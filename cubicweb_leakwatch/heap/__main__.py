@@ -47,6 +47,12 @@ def _analyze(options: argparse.Namespace) -> dict[str, Any]:
     return analyze(options.dump, baseline=options.baseline, limit=options.limit, only=options.type)
 
 
+def _leaking(options: argparse.Namespace) -> dict[str, Any]:
+    from cubicweb_leakwatch.heap.leaking import leaking_report
+
+    return leaking_report(options.dump, options.types)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cubicweb_leakwatch.heap", description=__doc__)
     reports = parser.add_subparsers(required=True, metavar="REPORT")
@@ -59,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     analysis = _add(reports, "analyze", "retained sizes, suspects, trash, cycles; growth since another dump", _analyze)
     analysis.add_argument("--baseline", metavar="DUMP", help="an earlier dump to compare with")
     analysis.add_argument("--type", metavar="TYPE", help="only this type")
+    leaking = _add(reports, "leaking", "whether anything holds objects of types that grow, and what", _leaking)
+    leaking.add_argument("types", nargs="*", metavar="TYPE", help="full names of types, the likeliest culprit first")
     return parser
 
 

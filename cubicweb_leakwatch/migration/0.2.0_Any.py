@@ -1,5 +1,6 @@
-"""From 0.1.0: wishes that travel between hosts, and what hosts need to know of each other's processes."""
+"""From 0.1.0: wishes that travel between hosts, what hosts need to know of each other's processes, looping tasks."""
 
 add_entity_type("RestartRequest")
 add_attribute("WorkerRestart", "recorded_at")
 add_attribute("LeakwatchProcess", "memory_limit")
+add_attribute("MemorySnapshot", "tasks")

@@ -2,9 +2,12 @@
 
 import contextlib
 import datetime
+import functools
 import importlib.metadata
+import json
 import platform
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +18,12 @@ from cubicweb_leakwatch.heap.counts import TypeCounts, take_counts
 from cubicweb_leakwatch.heap.dump import take_dump
 from cubicweb_leakwatch.probe.meters import take_sample
 from cubicweb_leakwatch.probe.process import ProcessState
-from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.probe.tracing import Tracing
 
 RING_SAMPLES = 360
-"""Samples kept in the process, one every ten seconds: an hour for a collector that is away."""
+"""Samples kept in the process, one every ten seconds: an hour for a collector that is away. Packed, they take some
+200 KiB, and as bytes they are no objects that the collector, or a look at the types that grow, would meet."""
 
-VERSIONS_OF = ("cubicweb", "cubicweb-web", "cubicweb-leakwatch")
 MAX_LIMIT = 100_000
 FORGOTTEN_S = 3600.0
 DUMP_LIMIT_S = 120.0
@@ -41,7 +43,7 @@ class Answers:
         self.directory = directory
         self.contents = contents
         self.baseline: TypeCounts | None = None
-        self.ring: deque[Sample] = deque(maxlen=RING_SAMPLES)
+        self._ring: deque[bytes] = deque(maxlen=RING_SAMPLES)
         self._last_counts: TypeCounts | None = None
         self.tracing = Tracing(directory)
         self._questions: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -66,7 +68,7 @@ class Answers:
 
     def remember_sample(self) -> None:
         """Put a sample into the ring; called by the probe's own thread."""
-        self.ring.append(take_sample(self.state))
+        self._ring.append(zlib.compress(json.dumps(take_sample(self.state).as_json()).encode(), 1))
 
     def status(self, _question: dict[str, Any]) -> dict[str, Any]:
         """The row of ``leak-status``, without the verdict, which comes from the recorded history."""
@@ -101,7 +103,8 @@ class Answers:
         """The samples of the ring later than ``since`` (Unix seconds)."""
         since = question.get("since")
         after = float(since) if isinstance(since, int | float) else 0.0
-        return [sample.as_json() for sample in tuple(self.ring) if sample.t > after]
+        kept: list[dict[str, Any]] = [json.loads(zlib.decompress(sample)) for sample in tuple(self._ring)]
+        return [sample for sample in kept if sample["t"] > after]
 
     def counts(self, _question: dict[str, Any]) -> dict[str, Any]:
         """A sample with the type counts, as a snapshot records them."""
@@ -212,15 +215,15 @@ def _limit(question: dict[str, Any]) -> int:
     return min(limit, MAX_LIMIT) if isinstance(limit, int) and limit > 0 else 20
 
 
+@functools.cache
 def installed_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages whose change is a deployment.
+    """Return the version of Python and of every installed distribution: what changes them is a deployment.
 
-    The set is read anew each time: an installation may change under a running process.
+    Read once a process, early: an installation may change under it, but what it has loaded does not.
     """
-    versions = {"python": platform.python_version()}
-    for name in VERSIONS_OF:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+    found = {"python": platform.python_version()}
+    for distribution in importlib.metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            found.setdefault(name.lower(), distribution.version)
+    return dict(sorted(found.items()))

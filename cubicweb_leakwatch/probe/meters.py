@@ -77,4 +77,5 @@ def take_sample(state: ProcessState) -> Sample:
         fds=fds,
         threads=threads,
         views=dict(state.views) or None,
+        tasks={name: dict(told) for name, told in tuple(state.tasks.items())} or None,
     )

@@ -34,6 +34,7 @@ class ProcessState:
     in_flight_source: Callable[[], int] | None = None
     requests_source: Callable[[], int] | None = None
     views: dict[str, int] = field(default_factory=dict)
+    tasks: dict[str, dict[str, int]] = field(default_factory=dict)
     host: str = field(default_factory=this_host)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -44,6 +45,13 @@ class ProcessState:
             if view is not None:
                 name = view if view in self.views or len(self.views) < MAX_VIEWS else OTHER_VIEWS
                 self.views[name] = self.views.get(name, 0) + 1
+
+    def count_task(self, name: str, blocks: int, malloc: int) -> None:
+        """Count one run of a looping task, and what it left behind: blocks of Python, and bytes of malloc."""
+        told = self.tasks.setdefault(name, {"runs": 0, "blocks": 0, "malloc": 0})
+        told["runs"] += 1
+        told["blocks"] += blocks
+        told["malloc"] += malloc
 
     @property
     def in_flight(self) -> int | None:

@@ -10,6 +10,7 @@ _INTEGERS = (
     "garbage", "requests", "in_flight", "fds", "threads", "cgroup_limit",
 )  # fmt: skip
 _COUNTS = ("types", "views")
+_TASK = ("runs", "blocks", "malloc")
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Sample:
 
     ``python_blocks`` is the count of ``sys.getallocatedblocks``; ``malloc_used`` and ``malloc_free`` are glibc's
     ``mallinfo2``; ``requests`` counts since the process started; ``types`` and ``views`` map a name to a count.
+    ``tasks`` maps each looping task to ``runs``, and to what these left behind in all: ``blocks`` of Python, and bytes
+    of ``malloc``.
     """
 
     t: float
@@ -38,6 +41,7 @@ class Sample:
     cgroup_limit: int | None = None
     types: Mapping[str, int] | None = None
     views: Mapping[str, int] | None = None
+    tasks: Mapping[str, Mapping[str, int]] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the known numbers; what is unknown is left out."""
@@ -62,6 +66,8 @@ class Sample:
         for key in _COUNTS:
             if data.get(key) is not None:
                 values[key] = _counts(key, data[key])
+        if data.get("tasks") is not None:
+            values["tasks"] = _tasks(data["tasks"])
         return cls(**values)
 
 
@@ -74,6 +80,13 @@ def _name(value: object) -> str:
 
 
 def _number(key: str, value: object) -> float:
+    number = _finite(key, value)
+    if number < 0:
+        raise ValueError(f"'{key}' is negative: {value}")
+    return number
+
+
+def _finite(key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"'{key}' is a number, not {value!r}")
     try:
@@ -82,8 +95,6 @@ def _number(key: str, value: object) -> float:
         raise ValueError(f"'{key}' is too large") from None
     if not math.isfinite(number):
         raise ValueError(f"'{key}' is {value}, which is no measurement")
-    if number < 0:
-        raise ValueError(f"'{key}' is negative: {value}")
     return number
 
 
@@ -91,3 +102,13 @@ def _counts(key: str, value: object) -> dict[str, int]:
     if not isinstance(value, dict):
         raise ValueError(f"'{key}' maps names to counts, not {type(value).__name__}")
     return {name: round(_number(f"{key}.{name}", count)) for name, count in value.items()}
+
+
+def _tasks(value: object) -> dict[str, dict[str, int]]:
+    """Return what is told of looping tasks; what a task left behind may be less than nothing."""
+    if not isinstance(value, dict) or not all(isinstance(told, dict) for told in value.values()):
+        raise ValueError("'tasks' maps names to objects")
+    return {
+        name: {key: round(_finite(f"tasks.{name}.{key}", told.get(key, 0))) for key in _TASK}
+        for name, told in value.items()
+    }

@@ -24,6 +24,7 @@ from cubicweb_leakwatch.recording.arranger import Arranger
 from cubicweb_leakwatch.recording.elsewhere import Elsewhere
 from cubicweb_leakwatch.recording.findings import Findings
 from cubicweb_leakwatch.recording.measuring import Measured, Measurement, Meter
+from cubicweb_leakwatch.recording.notify import notifier
 from cubicweb_leakwatch.recording.restartlog import finished_restarts
 from cubicweb_leakwatch.recording.shared import database_now, is_shared
 from cubicweb_leakwatch.settings import Settings
@@ -57,10 +58,10 @@ class Collector:
         )
         self._last = Measurement((), frozenset(), ())
         self._waiting: deque[tuple[Measured, str | None]] = deque(maxlen=MAX_WAITING)
-        self.findings = Findings(self.host, self.directory)
         self.elsewhere = Elsewhere(self.host, self.directory)
         self._arranger: Arranger | None = None
         self._journal_lock = threading.Lock()
+        self.findings = Findings(self.host, self.directory, notifier(repo.config, settings.notify))
         self._thin_at = self._conclude_at = time.monotonic()
         self._thread: threading.Thread | None = None
         self._left_out = 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch.apart import run_apart, write_private
-from cubicweb_leakwatch.watch.finding import Culprit, Finding
+from cubicweb_leakwatch.watch.finding import Finding
 
 FILE = "findings.json"
 JUDGE_TIMEOUT_S = 120.0
@@ -56,19 +56,7 @@ def finding_of(findings: Sequence[Mapping[str, Any]], process: str) -> Finding:
     """Return what was concluded about a slot, as far as a line or a row shows it; else that there is no conclusion."""
     for found in findings:
         if found.get("process") == process:
-            return Finding(
-                process,
-                found["kind"],
-                since=_unix(found.get("since")),
-                rate_bytes_per_h=found.get("rate_bytes_per_h"),
-                seconds_to_limit=found.get("seconds_to_limit"),
-                confidence=found.get("confidence") or 0.0,
-                culprits=tuple(Culprit(**culprit) for culprit in found.get("culprits") or ()),
-                holder=found.get("holder"),
-                advice=found.get("advice") or "",
-                ceiling=found.get("ceiling"),
-                evidence=found.get("evidence") or {},
-            )
+            return Finding.from_json(found)
     return Finding(process, "not-enough-data")
 
 

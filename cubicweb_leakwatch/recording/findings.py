@@ -7,6 +7,7 @@ import datetime
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,8 @@ from cubicweb_leakwatch import reports
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.recording import conclusions, history
 from cubicweb_leakwatch.recording.records import NUMBERS, utc
+from cubicweb_leakwatch.recording.refining import deployed_sentence, refined
+from cubicweb_leakwatch.watch.finding import Finding
 
 logger = logging.getLogger("leakwatch.findings")
 
@@ -27,22 +30,33 @@ ROUNDS_TO_OPEN = 2
 ROUNDS_TO_CLOSE = 3
 """Conclusions in a row before a finding opens or closes: one doubtful hour neither alarms nor reassures."""
 
-COLUMNS = ("t", *NUMBERS, "types", "views")
+MOST_LOOKS = 3
+"""Looks into a process for one finding, where they fail: another may have its turn, or memory be short."""
+
+TYPES_LOOKED_AT = 5
+SAME_LEAK_S = 90 * 86400.0
+"""A leak that comes back within this time after its finding closed opens that one again."""
+
+COLUMNS = ("t", *NUMBERS, "types", "views", "tasks")
 PLAIN = ("kind", "leak", "bytes_per_request", "confidence", "holder", "ceiling", "seconds_to_limit", "advice")
 RATES = ("rate_bytes_per_h", "rate_low", "rate_high")
 AS_JSON = ("culprits", "views", "evidence")
 
 Write = Callable[[Callable[[Any], Any]], Any]
+Tell = Callable[[Mapping[str, Any]], None]
 
 
 class Findings:
     """The findings of one host's processes: kept in the database, and beside the probes for commands and pages."""
 
-    def __init__(self, host: str, directory: Path) -> None:
+    def __init__(self, host: str, directory: Path, tell: Tell | None = None) -> None:
+        """``tell`` is called with each finding (as documented) that has just been opened and recorded."""
         self.host = host
         self.directory = directory
+        self._tell = tell
         self._in_a_row: dict[tuple[str, bool], int] = {}
-        self._holders: dict[str, str] = {}
+        self._looks: dict[str, dict[str, Any]] = {}
+        self._tried: Counter[str] = Counter()
 
     def update(self, write: Write, limits: Mapping[str, int | None]) -> list[dict[str, Any]]:
         """Conclude anew about every process; return the findings. ``limits`` are bytes by slot.
@@ -52,52 +66,70 @@ class Findings:
         now = time.time()
         samples = write(lambda cnx: spread_samples(cnx, self.host, now))
         deployments = write(lambda cnx: read_deployments(cnx, self.host, now))
-        found = [self._with_holder(finding) for finding in self._conclude(samples, limits, deployments)]
+        found = [self._looked_into(finding) for finding in self._conclude(samples, limits, deployments)]
+        self._count(found)
         for finding in found:
-            write(partial(self._record, finding=finding))
+            opened = write(partial(self._record, finding=finding))
+            if opened and self._tell is not None:
+                self._tell(finding)
         conclusions.write_findings(self.directory, found)
         return found
 
     def _conclude(
         self, samples: list[dict[str, Any]], limits: Mapping[str, int | None], deployments: list[dict[str, Any]]
     ) -> list[dict[str, Any]]:
-        found = conclusions.conclude_apart(samples, limits, deployments) if samples else []
+        return conclusions.conclude_apart(samples, limits, deployments) if samples else []
+
+    def _count(self, found: Sequence[Mapping[str, Any]]) -> None:
+        """Count how often in a row each process was said to leak, or not to."""
         for finding in found:
             key, other = (finding["process"], finding["leak"]), (finding["process"], not finding["leak"])
             self._in_a_row[key] = self._in_a_row.get(key, 0) + 1
             self._in_a_row.pop(other, None)
-        return found
 
-    def _with_holder(self, finding: dict[str, Any]) -> dict[str, Any]:
-        """Add what keeps the culprits, looked up once a finding: when it opens, since a look costs a copy."""
+    def _looked_into(self, finding: dict[str, Any]) -> dict[str, Any]:
+        """Refine a leak by a look into the process, taken once, when its finding is about to open: it costs a copy."""
         process = finding["process"]
         if not finding["leak"]:
-            self._holders.pop(process, None)
-        elif finding["culprits"] and self._in_a_row[(process, True)] == ROUNDS_TO_OPEN:
-            self._holders[process] = look_for_holder(self.directory, process, finding["culprits"])
-        return {**finding, "holder": finding.get("holder") or self._holders.get(process) or None}
+            self._looks.pop(process, None)
+            self._tried.pop(process, None)
+            return finding
+        opens = self._in_a_row.get((process, True), 0) + 1 >= ROUNDS_TO_OPEN
+        if opens and process not in self._looks and self._tried[process] < MOST_LOOKS:
+            self._tried[process] += 1
+            self._look(finding)
+        look = self._looks.get(process)
+        return refined(Finding.from_json(finding), look, time.time()).as_json() if look else finding
 
-    def _record(self, cnx: Any, *, finding: Mapping[str, Any]) -> None:
+    def _look(self, finding: Mapping[str, Any]) -> None:
+        process = finding["process"]
+        types = [culprit["type"] for culprit in finding["culprits"]][:TYPES_LOOKED_AT]
+        try:
+            self._looks[process] = reports.look_at_growth(self.directory, process, types)
+        except LeakwatchError as error:
+            logger.warning("no look at what grows process=%s: %s", process, error.message)
+
+    def _record(self, cnx: Any, *, finding: Mapping[str, Any]) -> bool:
+        """Open, keep up to date or close the finding about a process; return whether it opened."""
         process, leak = finding["process"], bool(finding["leak"])
         rounds = self._in_a_row[(process, leak)]
         open_one = _open_finding(cnx, self.host, process)
         if open_one is not None and leak:
-            cnx.entity_from_eid(open_one).cw_set(**fields(finding))
+            cnx.entity_from_eid(open_one).cw_set(**_known(fields(finding)))
         elif open_one is not None and rounds >= ROUNDS_TO_CLOSE:
-            cnx.entity_from_eid(open_one).cw_set(closed_at=utc(time.time()))
-            logger.info("finding closed process=%s", process)
+            _close(cnx, open_one, finding)
+            logger.info("finding closed process=%s %s", process, deployed_sentence(finding))
         elif open_one is None and leak and rounds >= ROUNDS_TO_OPEN:
-            _open(cnx, self.host, finding)
+            if not _open_again(cnx, self.host, finding):
+                _open(cnx, self.host, finding)
             logger.warning("finding opened process=%s kind=%s advice=%s", process, finding["kind"], finding["advice"])
+            return True
+        return False
 
 
-def look_for_holder(directory: Path, process: str, culprits: Sequence[Mapping[str, Any]]) -> str:
-    """Return what keeps a culprit alive, as a look into the process now tells; empty when that is not known."""
-    try:
-        return reports.look_for_holder(directory, process, [culprit["type"] for culprit in culprits])
-    except LeakwatchError as error:
-        logger.warning("no look for the holder process=%s: %s", process, error.message)
-        return ""
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out a holder that is not known now: a collector that was started anew has not looked yet."""
+    return {name: value for name, value in values.items() if name != "holder" or value}
 
 
 def read_deployments(cnx: Any, host: str, now: float) -> list[dict[str, Any]]:
@@ -111,6 +143,45 @@ def _open_finding(cnx: Any, host: str, process: str) -> int | None:
         "Any X WHERE X is LeakFinding, X host %(h)s, X process %(p)s, X closed_at NULL", {"h": host, "p": process}
     ).rows
     return rows[0][0] if rows else None
+
+
+def _close(cnx: Any, eid: int, finding: Mapping[str, Any]) -> None:
+    """Close a finding; what ended the leak, where that is known, is noted in it."""
+    entity = cnx.entity_from_eid(eid)
+    values: dict[str, Any] = {"closed_at": utc(time.time())}
+    why = deployed_sentence(finding)
+    if why:
+        evidence = json.loads(entity.evidence or "{}")
+        evidence["notes"] = [*evidence.get("notes", ()), why]
+        values["evidence"] = json.dumps(evidence)
+    entity.cw_set(**values)
+
+
+def _open_again(cnx: Any, host: str, finding: Mapping[str, Any]) -> bool:
+    """Open the closed finding about the same leak, if there is one; return whether there was."""
+    rows = cnx.execute(
+        "Any X, C, K, E, D ORDERBY D DESC LIMIT 20 WHERE X is LeakFinding, X host %(h)s, X process %(p)s,"
+        " X closed_at D, X closed_at > %(t)s, X kind K, X culprits C, X evidence E",
+        {"h": host, "p": finding["process"], "t": utc(time.time() - SAME_LEAK_S)},
+    ).rows
+    for eid, culprits, kind, evidence, closed_at in rows:
+        before = {"kind": kind, "culprits": json.loads(culprits or "[]"), "evidence": json.loads(evidence or "{}")}
+        if _same_leak(before, finding):
+            told = dict(finding["evidence"])
+            told["notes"] = [*told.get("notes", ()), f"came back; it had ended at {closed_at:%Y-%m-%dT%H:%M:%SZ}"]
+            values = {**fields({**finding, "evidence": told}), "closed_at": None}
+            cnx.entity_from_eid(eid).cw_set(**values)
+            return True
+    return False
+
+
+def _same_leak(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether two findings about one slot are about one leak: their fingerprints, else kind and first culprit."""
+    prints = [(finding.get("evidence") or {}).get("fingerprint") for finding in (before, now)]
+    if all(prints):
+        return bool(prints[0] == prints[1])
+    first = [[culprit["type"] for culprit in finding["culprits"][:1]] for finding in (before, now)]
+    return bool(before["kind"] == now["kind"] and first[0] and first[0] == first[1])
 
 
 def _open(cnx: Any, host: str, finding: Mapping[str, Any]) -> None:
@@ -161,6 +232,6 @@ def spread_samples(cnx: Any, host: str, now: float) -> list[dict[str, Any]]:
 
 
 def _sample(row: dict[str, Any]) -> dict[str, Any]:
-    for name in ("types", "views"):
+    for name in ("types", "views", "tasks"):
         row[name] = json.loads(row[name]) if row[name] else None
     return {name: value for name, value in row.items() if value is not None}

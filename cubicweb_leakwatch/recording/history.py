@@ -73,7 +73,7 @@ def read_samples(
     Each also tells its ``host``; ``process`` is a slot, a pid or ``HOST:SLOT``. Thinned ones tell ``merged`` (how many
     they stand for) and ``spread`` (lowest and highest of each number). Unknown numbers are left out.
     """
-    names = ("t", *NUMBERS, "views", "note", "merged", "spread", *(("types",) if types else ()))
+    names = ("t", *NUMBERS, "views", "tasks", "note", "merged", "spread", *(("types",) if types else ()))
     wanted = ", ".join(f"S {name} C{index}" for index, name in enumerate(names))
     columns = ", ".join(f"C{index}" for index in range(len(names)))
     values = named(process)
@@ -103,7 +103,7 @@ def named(process: str | None) -> dict[str, Any]:
 
 
 def _sample(row: dict[str, Any]) -> dict[str, Any]:
-    for name in ("types", "views", "spread"):
+    for name in ("types", "views", "tasks", "spread"):
         if row.get(name):
             row[name] = json.loads(row[name])
     if row["merged"] in (None, 1):

@@ -111,13 +111,14 @@ def _create_snapshot(cnx: Any, process: int, sample: Sample, note: str | None) -
         t=sample.t,
         types=_json(sample.types),
         views=_json(sample.views),
+        tasks=_json(sample.tasks),
         note=note or None,
         **{name: getattr(sample, name) for name in NUMBERS},
     )
     return int(entity.eid)
 
 
-def _json(counts: Mapping[str, int] | None) -> str | None:
+def _json(counts: Mapping[str, Any] | None) -> str | None:
     return json.dumps(counts, separators=(",", ":")) if counts else None
 
 

@@ -6,24 +6,31 @@ is taken together with those before it, but never with those before a deployment
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from cubicweb_leakwatch.probe.sample import Sample
-from cubicweb_leakwatch.watch.advice import advice_for, evidence_of
+from cubicweb_leakwatch.watch.advice import advice_for
 from cubicweb_leakwatch.watch.arithmetic import sen_slope
 from cubicweb_leakwatch.watch.culprits import culprits_of, owner_of
-from cubicweb_leakwatch.watch.finding import LEAKS, Event, Finding
+from cubicweb_leakwatch.watch.evidence import evidence_of
+from cubicweb_leakwatch.watch.finding import LEAKS, Event, Finding, iso_utc
 from cubicweb_leakwatch.watch.kinds import Verdict, judge
 from cubicweb_leakwatch.watch.lives import in_order, lineages, split_lives
 from cubicweb_leakwatch.watch.meters import Meters
 from cubicweb_leakwatch.watch.series import History, history_of
+from cubicweb_leakwatch.watch.tasks import tasks_of
 from cubicweb_leakwatch.watch.trend import Trend
+from cubicweb_leakwatch.watch.units import format_rate
 from cubicweb_leakwatch.watch.views import views_of
 
 Lives = list[list[Sample]]
 LEAST_SAMPLES = 10
 _FEW_SAMPLES = 20
 _ALONE_SAMPLES = 60
+_START_SAMPLES = 30
 _MOST_LIVES = 6
 _LEAST_LIFE = 3
 
@@ -36,16 +43,19 @@ def conclude(samples: Sequence[Sample], *, limit: int | None = None, events: Seq
     ordered = in_order(samples)
     lives = [life for life in split_lives(ordered) if len(life) >= _LEAST_LIFE]
     name = next((sample.process for sample in reversed(ordered) if sample.process), "")
-    deployed = max((event.t for event in events if event.kind == "deployment"), default=None)
+    deployment = max((event for event in events if event.kind == "deployment"), key=lambda e: e.t, default=None)
+    deployed = deployment.t if deployment else None
     current = _since(lives, deployed)
     if sum(len(life) for life in current) < LEAST_SAMPLES:
         return _unknown(name, len(ordered), "too few samples")
     case = _chosen(current)
     if len(case.meters.history.samples) < _FEW_SAMPLES and not case.verdict.settled:
         return _unknown(name, len(ordered), case.verdict.why)
+    if case.leak and case.just_started:
+        return _unknown(name, len(ordered), "memory has grown since the start: a leak and a warm-up look alike so soon")
     finding = case.finding(name, _limit(ordered, limit))
-    if deployed is not None and lives[: len(lives) - len(current)]:
-        finding = _compared(finding, _chosen(lives[: len(lives) - len(current)]), deployed)
+    if deployment is not None and lives[: len(lives) - len(current)]:
+        finding = _compared(finding, _chosen(lives[: len(lives) - len(current)]), deployment)
     return dataclasses.replace(finding, advice=advice_for(finding))
 
 
@@ -69,6 +79,14 @@ class _Case:
     def leak(self) -> bool:
         return self.verdict.kind in LEAKS
 
+    @property
+    def just_started(self) -> bool:
+        """Whether growth began with the process itself, so short a while ago that it may be its start."""
+        history = self.meters.history
+        since = self.meters.by_name[self.verdict.meter].trend.since
+        began_with_it = since <= history.t[0] + 0.15 * float(np.ptp(history.t))
+        return len(history.samples) < _START_SAMPLES and int(history.life[-1]) == 0 and began_with_it
+
     def finding(self, process: str, limit: int | None) -> Finding:
         """Return the finding, without advice."""
         verdict, trend, meters = self.verdict, self.trend, self.meters
@@ -87,7 +105,7 @@ class _Case:
             bytes_per_request=_per_request(meters.history, trend) if grows else None,
             confidence=round(verdict.confidence, 3),
             culprits=culprits_of(meters, trend, verdict.meter) if self.leak else (),
-            views=views_of(meters, trend) if self.leak else (),
+            views=(tasks_of(meters, trend) or views_of(meters, trend)) if self.leak else (),
             ceiling=_ceiling(meters, verdict) if verdict.kind == "plateau" else None,
             seconds_to_limit=_seconds_to_limit(meters, trend, limit, verdict),
             evidence=evidence,
@@ -198,11 +216,27 @@ def _limit_interval(meters: Meters, trend: Trend, limit: int) -> list[float | No
     return [room / rate if rate > 0 else None for rate in (trend.high, trend.low)]
 
 
-def _compared(finding: Finding, before: _Case, deployed: float) -> Finding:
+def _compared(finding: Finding, before: _Case, deployment: Event) -> Finding:
     """Add what the last deployment changed: the rate before and after, and whether it fixed or brought the leak."""
     said = {(True, False): "fixed", (False, True): "brought", (True, True): "not fixed"}.get(
         (before.leak, finding.leak), "no leak before or after"
     )
     rate = before.trend.rate * 3600 if before.leak else 0.0
-    comparison = {"t": deployed, "rate_before_bytes_per_h": rate, "kind_before": before.verdict.kind, "effect": said}
-    return dataclasses.replace(finding, evidence={**finding.evidence, "deployment": comparison})
+    comparison = {
+        "t": deployment.t,
+        "text": deployment.text,
+        "rate_before_bytes_per_h": rate,
+        "kind_before": before.verdict.kind,
+        "effect": said,
+    }
+    notes = [*finding.evidence.get("notes", ()), _told(comparison, finding)]
+    return dataclasses.replace(finding, evidence={**finding.evidence, "deployment": comparison, "notes": notes})
+
+
+def _told(comparison: Mapping[str, Any], finding: Finding) -> str:
+    """Return the sentence on a deployment: what was installed, what became of the leak, the rates before and after."""
+    after = (finding.rate_bytes_per_h or 0.0) if finding.leak else 0.0
+    what = f" ({comparison['text']})" if comparison["text"] else ""
+    said = f"{comparison['effect']} by" if comparison["effect"] in ("fixed", "brought", "not fixed") else "since"
+    rates = f"{format_rate(comparison['rate_before_bytes_per_h'])} before, {format_rate(after)} after"
+    return f"{said} the deployment of {iso_utc(comparison['t'])}{what}: {rates}"

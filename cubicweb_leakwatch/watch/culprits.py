@@ -19,6 +19,7 @@ from cubicweb_leakwatch.watch.trend import Trend
 Array = NDArray[np.float64]
 _PLUMBING = frozenset({"builtins", "collections", "types", "functools", "weakref", "_weakref", "_thread", "itertools"})
 _APPLICATION_WEIGHT, _LIBRARY_WEIGHT, _PLUMBING_WEIGHT = 1.0, 0.4, 0.02
+_OURSELVES = "cubicweb_leakwatch."  # what this watcher keeps has a limit, and is nobody's leak
 _CANDIDATES = 60
 _MOST = 5
 _LEAST_GROWTH = 8.0
@@ -96,7 +97,7 @@ def _growing_types(meters: Meters) -> list[tuple[str, Array]]:
     recorded = [sample.types for sample in samples if sample.types]
     ends = recorded[-max(3, len(recorded) // 10) :]
     starts = recorded[: max(3, len(recorded) // 10)]
-    for name in ends[-1]:
+    for name in (name for name in ends[-1] if not name.startswith(_OURSELVES)):
         late = [types[name] for types in ends if name in types]
         early = [types[name] for types in starts if name in types] or [min(late)]
         growth[name] = (float(np.median(late)) - float(np.median(early))) * _weight(name)

@@ -6,6 +6,7 @@ Nothing but the standard library is imported, so a web worker can hold findings 
 import dataclasses
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 Kind = Literal[
@@ -49,13 +50,21 @@ class Culprit:
 
 @dataclasses.dataclass(frozen=True)
 class ViewShare:
-    """What one request of a view keeps for good, with its 95 % interval, and the view's share (0..1) of the growth."""
+    """What one request of a view keeps for good, with its 95 % interval, and the view's share (0..1) of the growth.
+
+    A looping task stands here as ``task NAME``, with what one of its runs keeps.
+    """
 
     view: str
     bytes_per_request: float
     share: float
     low: float
     high: float
+
+    @property
+    def of_task(self) -> bool:
+        """Whether this is a looping task."""
+        return self.view.startswith("task ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,9 +95,16 @@ class Finding:
         """Whether the kind is one that grows for ever."""
         return self.kind in LEAKS
 
-    def with_holder(self, holder: str) -> "Finding":
-        """Return the same finding with what a heap walk named as keeping the culprits."""
-        return dataclasses.replace(self, holder=holder)
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Finding":
+        """Read a finding in the documented shape, as ``as_json`` wrote it; what is not known may be left out."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        values = {key: value for key, value in data.items() if key in known and value is not None}
+        if "since" in values:
+            values["since"] = datetime.fromisoformat(values["since"]).timestamp()
+        values["culprits"] = tuple(Culprit(**culprit) for culprit in data.get("culprits") or ())
+        values["views"] = tuple(ViewShare(**view) for view in data.get("views") or ())
+        return cls(**values)
 
     def as_json(self) -> dict[str, Any]:
         """Return the finding in the documented shape: times as ISO 8601 UTC text, unknown as None."""

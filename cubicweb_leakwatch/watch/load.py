@@ -20,11 +20,16 @@ _LEAST_POINTS = 30
 _VARIES = 0.1
 
 
-def without_load(t: Array, life: NDArray[np.int64], requests: Array | None, y: Array) -> Array:
-    """Return the meter ``y`` at unix times ``t`` without its daily wave and what follows the requests a second."""
+def without_load(
+    t: Array, life: NDArray[np.int64], requests: Array | None, y: Array, in_flight: Array | None = None
+) -> Array:
+    """Return the meter ``y`` at unix times ``t`` without its daily wave and what follows the requests.
+
+    That is how many are served a second, and how many were in flight at the moment (NaN where it is not known).
+    """
     if len(y) < _LEAST_POINTS:
         return y.copy()
-    columns = _columns(t, life, requests)
+    columns = _columns(t, life, requests, in_flight)
     if not columns.shape[1]:
         return y.copy()
     size = -(-len(y) // _BINS)
@@ -45,9 +50,11 @@ def without_load(t: Array, life: NDArray[np.int64], requests: Array | None, y: A
     return np.asarray(y - columns[:, varies] @ coefficients[1:], float)
 
 
-def _columns(t: Array, life: NDArray[np.int64], requests: Array | None) -> Array:
-    """Return centred columns of size one: smoothed requests a second, and, over two days, the day's two waves."""
+def _columns(t: Array, life: NDArray[np.int64], requests: Array | None, in_flight: Array | None) -> Array:
+    """Return centred columns of size one: requests a second, in flight, and, over two days, the day's two waves."""
     columns: list[Array] = []
+    if in_flight is not None and not np.isnan(in_flight).any():
+        columns.append(in_flight)
     if requests is not None:
         columns.append(_rate(t, life, requests))
     if float(np.ptp(t)) >= 1.9 * _DAY_S:

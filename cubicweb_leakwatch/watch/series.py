@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 _SINGLE = 40
 _TOGETHER = 100
+# Requests count as known when no more of the samples than these lack them.
+_UNCOUNTED_SHARE = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +62,21 @@ def history_of(lives: Sequence[Sequence[Sample]]) -> History:
     starts = np.array([members[0].t for members in lives])
     served = values_of(samples, "requests")
     requests = None
-    if not np.isnan(served).any():
-        requests = served - np.array([members[0].requests or 0 for members in lives], float)[life]
+    if np.isnan(served).mean() <= _UNCOUNTED_SHARE:
+        served = np.concatenate([_counted(served[life == number]) for number in range(len(lives))])
+        firsts = np.concatenate([[0], np.flatnonzero(np.diff(life)) + 1])
+        requests = served - served[firsts][life]
     return History(samples, t, life, t - starts[life], requests, _grouped(life))
+
+
+def _counted(served: Array) -> Array:
+    """Return the running count of one life without gaps: before the first request, nobody had counted yet."""
+    known = np.flatnonzero(~np.isnan(served))
+    if not len(known):
+        return np.zeros(len(served))
+    filled = np.interp(np.arange(len(served)), known, served[known])
+    filled[: known[0]] = 0.0
+    return np.asarray(filled, float)
 
 
 def values_of(samples: Sequence[Sample], meter: str) -> Array:
@@ -78,7 +92,8 @@ def point_values(history: History, values: Array, resolution: float) -> tuple[Ar
     known = ~np.isnan(values)
     life = history.life[known]
     requests = None if history.requests is None else history.requests[known]
-    y = without_load(history.t[known], life, requests, values[known])
+    waiting = values_of(history.samples, "in_flight")[known]
+    y = without_load(history.t[known], life, requests, values[known], waiting)
     proven = np.ones(len(y), bool)
     for number in np.unique(life):
         members = np.flatnonzero(life == number)

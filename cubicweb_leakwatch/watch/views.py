@@ -5,7 +5,7 @@ Regression of the memory on the running request counts of all views at once, wit
 varies. Time itself stands among the views, for what grows without any request.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,15 +58,22 @@ def _clearest(meters: Meters) -> Meter:
 
 def _served(samples: Sequence[Sample]) -> tuple[list[str], Array]:
     """Return the views that served enough requests, and their counts (samples × views) since the first sample."""
-    totals = [sample.views for sample in samples]
-    if any(views is None for views in totals):
-        return [], np.zeros((0, 0))
+    totals = _running(samples)
     last: dict[str, int] = {}
     for views in totals:
-        for name, count in (views or {}).items():
+        for name, count in views.items():
             last[name] = max(last.get(name, 0), count)
     names = sorted((name for name in last if last[name] >= _LEAST_REQUESTS), key=lambda name: -last[name])[:_MOST_VIEWS]
-    return names, np.array([[(views or {}).get(name, 0) for name in names] for views in totals], float)
+    return names, np.array([[views.get(name, 0) for name in names] for views in totals], float)
+
+
+def _running(samples: Sequence[Sample]) -> list[Mapping[str, int]]:
+    """Return each sample's counts; where they were not taken, those of the sample before it in its life."""
+    found: list[Mapping[str, int]] = []
+    for index, sample in enumerate(samples):
+        same = index > 0 and samples[index - 1].pid == sample.pid
+        found.append(sample.views if sample.views is not None else found[-1] if same else {})
+    return found
 
 
 def _regressed(

@@ -34,6 +34,19 @@ LEAK = Finding(
     advice="Look at the holder.",
 )
 CALM = Finding("web-1", "steady", confidence=0.9)
+LOOK = {
+    "types": [
+        {
+            "type": "hg.httphandler",
+            "instances": 1000,
+            "unreached": 0,
+            "holder": "app.POLLER.handlers",
+            "fingerprint": "1234567890ab",
+            "known": None,
+        }
+    ],
+    "piles": [],
+}
 
 
 class FindingsTC(CubicWebTC):
@@ -44,7 +57,7 @@ class FindingsTC(CubicWebTC):
         self.addCleanup(folder.cleanup)
         self.directory = Path(folder.name)
         self.findings = Findings(HOST, self.directory)
-        looks = mock.patch.object(reports, "look_for_holder", side_effect=LeakwatchError("nobody to look at"))
+        looks = mock.patch.object(reports, "look_at_growth", side_effect=LeakwatchError("nobody to look at"))
         looks.start()
         self.addCleanup(looks.stop)
         self.write(lambda cnx: record_measured(cnx, measured(sample(time.time() - 60), started_at=1.5e9)))
@@ -86,7 +99,7 @@ class FindingsTC(CubicWebTC):
     def test_an_open_finding_follows_what_is_known(self):
         """New rates and a better kind go into the finding that is open."""
         self.conclude(LEAK, LEAK, Finding("web-1", "uncollectable", rate_bytes_per_h=5e6))
-        assert self.recorded() == [["uncollectable", None, "web-1", None, 5e6]]
+        assert self.recorded() == [["uncollectable", None, "web-1", "POLLER.handlers", 5e6]]
 
     def test_it_closes_when_the_leak_is_gone_for_good(self):
         """Three calm conclusions in a row close it; a doubtful one in between starts the count again."""
@@ -95,10 +108,38 @@ class FindingsTC(CubicWebTC):
         self.conclude(CALM)
         assert self.recorded()[0][1] is not None
 
-    def test_a_leak_that_comes_back_is_a_new_finding(self):
-        """A closed finding stays closed."""
+    def test_a_leak_that_comes_back_opens_its_finding_again(self):
+        """The same kind and culprit in the same slot: one finding, which says that it came back."""
         self.conclude(LEAK, LEAK, CALM, CALM, CALM, LEAK, LEAK)
+        assert [row[1] for row in self.recorded()] == [None]
+        assert any("came back" in note for note in self.notes())
+
+    def test_another_leak_is_a_new_finding(self):
+        """Another culprit is another leak: the closed finding stays closed."""
+        other = dataclasses.replace(LEAK, culprits=(Culprit("app.Other", 9.0),))
+        self.conclude(LEAK, LEAK, CALM, CALM, CALM, other, other)
         assert [row[1] is None for row in self.recorded()] == [False, True]
+
+    def test_what_ended_a_leak_is_noted_when_it_closes(self):
+        """The deployment that fixed it stands in the closed finding."""
+        deployment = {"t": 1.5e9, "text": "mercurial 6.9.5 → 7.2.4", "effect": "fixed"}
+        fixed = dataclasses.replace(CALM, evidence={"deployment": deployment})
+        self.conclude(LEAK, LEAK, fixed, fixed, fixed)
+        assert self.notes() == ["fixed by the deployment of 2017-07-14T02:40:00Z (mercurial 6.9.5 → 7.2.4)"]
+
+    def test_whoever_asked_is_told_once(self):
+        """One message when a finding opens, none while it is open."""
+        told = []
+        self.findings = Findings(HOST, self.directory, told.append)
+        self.conclude(LEAK, LEAK, LEAK, LEAK)
+        assert [finding["process"] for finding in told] == ["web-1"]
+
+    def notes(self):
+        """Return the notes of the first recorded finding."""
+        rows = self.write(
+            lambda cnx: cnx.execute("Any E ORDERBY O WHERE X is LeakFinding, X evidence E, X opened_at O")
+        )
+        return json.loads(rows[0][0])["notes"]
 
     def test_managers_read_findings_as_documented(self):
         """What was recorded comes back in the documented shape; closed ones only when asked for."""
@@ -109,19 +150,37 @@ class FindingsTC(CubicWebTC):
         assert self.write(lambda cnx: history.read_findings(cnx, 0, time.time() + 1)) == []
         assert len(self.write(lambda cnx: history.read_findings(cnx, 0, time.time() + 1, closed=True))) == 1
 
-    def test_the_holder_is_looked_up_once(self):
-        """When a finding opens, one look into the process names what keeps the culprit; later rounds keep the name."""
-        with mock.patch.object(reports, "look_for_holder", return_value="app.POLLER.handlers") as look:
+    def test_the_process_is_looked_into_once(self):
+        """When a finding opens, one look names what keeps the culprit; later rounds keep the name."""
+        with mock.patch.object(reports, "look_at_growth", return_value=LOOK) as look:
             nameless = dataclasses.replace(LEAK, holder=None)
             self.conclude(nameless, nameless, nameless, nameless)
         look.assert_called_once_with(self.directory, "web-1", ["hg.httphandler"])
         assert self.recorded()[0][3] == "app.POLLER.handlers"
 
+    def test_what_nothing_reaches_is_uncollectable(self):
+        """The look finds that no module, frame or thread reaches the objects: the kind says so from the start on."""
+        about = {**LOOK["types"][0], "unreached": 990}
+        with mock.patch.object(reports, "look_at_growth", return_value={**LOOK, "types": [about]}):
+            self.conclude(LEAK, LEAK)
+        assert self.recorded()[0][0] == "uncollectable"
+
+    def test_known_retention_that_ends_opens_nothing(self):
+        """Objects in a cache that is known to have an end are no leak."""
+        about = {**LOOK["types"][0], "known": {"harmless": True, "sentence": "it ends", "reference": "here"}}
+        with mock.patch.object(reports, "look_at_growth", return_value={**LOOK, "types": [about]}):
+            self.conclude(LEAK, LEAK, LEAK)
+        assert self.recorded() == []
+
     def test_a_look_that_fails_leaves_the_holder_unknown(self):
-        """No room for a copy, or a process that has gone: the finding opens all the same."""
-        with mock.patch.object(reports, "look_for_holder", side_effect=LeakwatchError("no room")):
-            self.conclude(*[dataclasses.replace(LEAK, holder=None)] * 2)
+        """No room for a copy, or nobody there: the finding opens all the same, and the look is tried again."""
+        nameless = dataclasses.replace(LEAK, holder=None)
+        with mock.patch.object(reports, "look_at_growth", side_effect=LeakwatchError("no room")):
+            self.conclude(nameless, nameless)
         assert self.recorded()[0][3] is None
+        with mock.patch.object(reports, "look_at_growth", return_value=LOOK):
+            self.conclude(nameless)
+        assert self.recorded()[0][3] == "app.POLLER.handlers"
 
     def test_pages_and_commands_read_it_without_a_database(self):
         """What was concluded last lies beside the probes, as documented."""

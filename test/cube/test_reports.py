@@ -66,14 +66,13 @@ def test_one_look_at_a_time(tmp_path, looked):
     looked.assert_not_called()
 
 
-def test_the_holder_of_the_first_culprit_that_is_there(tmp_path, looked, monkeypatch):
-    """Types are tried in turn; a name that looks like an option is a name all the same."""
+def test_a_look_at_what_grows_names_the_types(tmp_path, looked, monkeypatch):
+    """All types in one look; a name that looks like an option is a name all the same."""
     monkeypatch.setattr(live, "taken_dump", lambda address: nullcontext({"path": "/x.dump"}))
-    groups = {"--help": [], "app.Entry": [{"text": "app.CACHE[…]"}]}
-    asked = mock.Mock(side_effect=lambda _module, *arguments, **_more: {"groups": groups[arguments[-1]]})
+    asked = mock.Mock(return_value={"types": [], "piles": []})
     monkeypatch.setattr(reports, "run_apart", asked)
-    assert reports.look_for_holder(tmp_path, "web-1", ["--help", "app.Entry", "app.Other"]) == "app.CACHE[…]"
-    assert asked.call_args.args[-3:] == ("--", "/x.dump", "app.Entry")
+    assert reports.look_at_growth(tmp_path, "web-1", ["--help", "app.Entry"]) == {"types": [], "piles": []}
+    assert asked.call_args.args[-4:] == ("--", "/x.dump", "--help", "app.Entry")
 
 
 def test_who_waited_for_a_look_shares_it(tmp_path, looked):

@@ -25,6 +25,7 @@ NAMES = {
     "leakwatch-horizon",
     "leakwatch-keep",
     "leakwatch-types",
+    "leakwatch-notify",
     "leakwatch-metrics-token",
     "leakwatch-show-contents",
 }

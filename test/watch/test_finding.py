@@ -25,9 +25,11 @@ def test_only_what_grows_for_ever_is_a_leak() -> None:
     assert set(KINDS) - LEAKS == {"steady", "warming-up", "plateau", "fragmentation", "not-enough-data"}
 
 
-def test_a_holder_can_be_added_later() -> None:
-    """The heap walk comes after the conclusion."""
-    assert Finding("web-1", "python-objects").with_holder("a.b[…]").holder == "a.b[…]"
+def test_a_finding_is_read_back_as_it_was_written() -> None:
+    """JSON and back: nothing is lost but what lies below a second."""
+    views = (ViewShare("?vid=report", 48e3, 0.9, 41e3, 55e3),)
+    found = Finding("web-1", "native", since=1.5e9, culprits=(Culprit("a.B", 3.0),), views=views, evidence={"why": "x"})
+    assert Finding.from_json(found.as_json()) == found
 
 
 def test_a_worker_can_hold_findings_without_numpy() -> None:

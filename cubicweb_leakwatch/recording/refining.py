@@ -1,0 +1,87 @@
+"""What a look into the process adds to a conclusion from samples: the holder, a truer kind, the owner of containers.
+
+Imports nothing of CubicWeb and no NumPy.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from cubicweb_leakwatch.watch.advice import advice_for
+from cubicweb_leakwatch.watch.finding import Culprit, Finding, iso_utc
+
+_MOST = 0.5
+"""Share of the objects of a type, or of those that came since the growth began, that decides what is said of all."""
+
+_PLUMBING = ("builtins.", "collections.", "types.", "functools.", "weakref.", "_weakref.")
+_FEWEST_IN_A_PILE = 50
+
+
+def refined(finding: Finding, look: Mapping[str, Any], now: float) -> Finding:
+    """Return the finding with what ``look`` (the heap's report on what grows) says of its culprits.
+
+    ``now`` is Unix seconds. A finding whose objects are kept by something known to end is no leak any more.
+    """
+    finding = _owned(finding, look)
+    about = _about(finding, look)
+    if about is None:
+        return finding
+    finding = dataclasses.replace(finding, holder=about["holder"])
+    if finding.kind == "python-objects" and about.get("unreached", 0) >= _MOST * _grown(finding, about, now):
+        finding = dataclasses.replace(finding, kind="uncollectable")
+        finding = _noted(finding, "no module, frame or thread reaches these objects, and yet they live")
+    known = about.get("known")
+    if known:
+        finding = _noted(finding, f"known: {known['sentence']} ({known['reference']})")
+        if known["harmless"]:
+            finding = dataclasses.replace(finding, kind="warming-up")
+    evidence = {**finding.evidence, "fingerprint": about["fingerprint"], "known": known}
+    finding = dataclasses.replace(finding, evidence=evidence)
+    return dataclasses.replace(finding, advice=advice_for(finding))
+
+
+def deployed_sentence(finding: Mapping[str, Any]) -> str:
+    """Return what the last deployment did to the leak, e.g. ``fixed by the deployment of …``; empty if there is none.
+
+    ``finding`` is in the documented shape.
+    """
+    deployment = (finding.get("evidence") or {}).get("deployment")
+    if not deployment or deployment["effect"] not in ("fixed", "brought", "not fixed"):
+        return ""
+    by = f"{deployment['effect']} by the deployment of {iso_utc(deployment['t'])}"
+    return f"{by} ({deployment['text']})" if deployment.get("text") else by
+
+
+def _owned(finding: Finding, look: Mapping[str, Any]) -> Finding:
+    """Name the class whose attributes the growing containers are, where no class of a program was named."""
+    if finding.kind not in ("python-objects", "uncollectable"):
+        return finding
+    if any(not culprit.type.startswith(_PLUMBING) for culprit in finding.culprits):
+        return finding
+    for pile in look["piles"]:
+        owner = pile["type"]
+        if pile["objects"] >= _FEWEST_IN_A_PILE and not owner.startswith(_PLUMBING):
+            objects_per_h = finding.culprits[0].objects_per_h if finding.culprits else 0.0
+            return dataclasses.replace(finding, culprits=(Culprit(owner, objects_per_h), *finding.culprits))
+    return finding
+
+
+def _about(finding: Finding, look: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the look says of the first culprit that is there."""
+    found: dict[str, dict[str, Any]] = {pile["type"]: pile for pile in look["piles"]}
+    found.update({about["type"]: about for about in look["types"]})
+    return next((found[culprit.type] for culprit in finding.culprits if culprit.type in found), None)
+
+
+def _grown(finding: Finding, about: Mapping[str, Any], now: float) -> float:
+    """Return how many objects of a culprit came since the growth began, at most all there are."""
+    rate = next((c.objects_per_h for c in finding.culprits if c.type == about["type"]), 0.0)
+    hours = (now - finding.since) / 3600 if finding.since is not None else 0.0
+    grown = rate * hours
+    there = float(about.get("instances", about.get("objects", 0)))
+    return min(there, grown) if grown > 0 else there
+
+
+def _noted(finding: Finding, note: str) -> Finding:
+    notes = [*finding.evidence.get("notes", ()), note]
+    return dataclasses.replace(finding, evidence={**finding.evidence, "notes": notes})

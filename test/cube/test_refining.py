@@ -1,0 +1,50 @@
+"""What a look into the process adds to a conclusion."""
+
+from cubicweb_leakwatch.recording.refining import deployed_sentence, refined
+from cubicweb_leakwatch.watch.finding import Culprit, Finding
+
+NOW = 1.6e9
+LEAK = Finding("web-1", "python-objects", since=NOW - 36000, culprits=(Culprit("app.Entry", 100.0),))
+
+
+def about(name: str = "app.Entry", instances: int = 1000, **more: object) -> dict[str, object]:
+    """Return what a look says of one type."""
+    told = {"type": name, "instances": instances, "unreached": 0, "holder": "app.CACHE", "fingerprint": "ab"}
+    return {**told, "known": None, **more}
+
+
+def test_the_holder_and_the_fingerprint_are_taken_over():
+    """What most objects are held by is the holder; the fingerprint goes into the evidence."""
+    found = refined(LEAK, {"types": [about()], "piles": []}, NOW)
+    assert (found.kind, found.holder, found.evidence["fingerprint"]) == ("python-objects", "app.CACHE", "ab")
+
+
+def test_only_what_came_since_counts_as_unreached():
+    """Ten hours at a hundred an hour: six hundred that nothing reaches are most of what came, among many more."""
+    look = {"types": [about(instances=9000, unreached=600)], "piles": []}
+    assert refined(LEAK, look, NOW).kind == "uncollectable"
+    look = {"types": [about(instances=9000, unreached=300)], "piles": []}
+    assert refined(LEAK, look, NOW).kind == "python-objects"
+
+
+def test_containers_are_named_by_their_owner():
+    """Where only dictionaries were seen to grow, the class that piles up with them comes first."""
+    plumbing = Finding("web-1", "python-objects", since=NOW - 3600, culprits=(Culprit("builtins.dict", 50.0),))
+    pile = {"type": "app.Session", "objects": 500, "holder": "app.SESSIONS", "fingerprint": "cd", "known": None}
+    found = refined(plumbing, {"types": [about("builtins.dict")], "piles": [pile]}, NOW)
+    assert [culprit.type for culprit in found.culprits] == ["app.Session", "builtins.dict"]
+    assert found.holder == "app.SESSIONS"
+
+
+def test_a_known_library_leak_is_named():
+    """It stays a leak, and says which one."""
+    known = {"harmless": False, "sentence": "rdflib remembers every name", "reference": "rdflib"}
+    found = refined(LEAK, {"types": [about(known=known)], "piles": []}, NOW)
+    assert found.leak
+    assert any("rdflib remembers every name" in note for note in found.evidence["notes"])
+
+
+def test_a_deployment_without_effect_is_no_sentence():
+    """Only what fixed, brought or did not fix a leak is told."""
+    assert deployed_sentence({"evidence": {"deployment": {"t": 0, "effect": "no leak before or after"}}}) == ""
+    assert deployed_sentence({"evidence": {}}) == ""
