@@ -58,6 +58,13 @@ def test_the_wheel_names_the_cube_and_its_version(built: Built) -> None:
     assert {"setuptools<82", "cachetools<6.1"} <= set(metadata.get_all("Requires-Dist", []))
 
 
+def test_pypi_takes_both(built: Built) -> None:
+    """twine finds nothing to refuse, check-wheel-contents nothing that does not belong into a wheel."""
+    run(sys.executable, "-m", "twine", "check", "--strict", str(built.wheel), str(built.sdist), cwd=built.wheel.parent)
+    settings = str(ROOT / "pyproject.toml")
+    run(sys.executable, "-m", "check_wheel_contents", "--config", settings, str(built.wheel), cwd=built.wheel.parent)
+
+
 def test_the_wheel_carries_its_licence(built: Built, wheel_names: set[str]) -> None:
     """The LGPL's text travels with the package."""
     assert any(name.endswith("COPYING.LESSER") for name in wheel_names)
