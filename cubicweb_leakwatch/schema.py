@@ -109,6 +109,9 @@ class WorkerRestart(EntityType):
     old_pid = BigInt()
     new_pid = BigInt()
     outcome = String(maxsize=32, description="replaced, successor-failed or drain-timeout")
+    detail = String(description="why it did not go as it should")
+    trimmed = BigInt(description="bytes that the allocator had given back before")
+    autopsy = String(description="JSON: where the dump of the old worker is, its top growth, cycles and holders")
     recorded_at = TZDatetime(indexed=True, description="when it was recorded, by the database's clock")
 
 

@@ -1,7 +1,8 @@
 """The application every server of the benchmark serves: 20 ms answers, a 2 s page, uploads, a leak, a slow boot.
 
 Environment: BOOT_S (what importing it takes), LEAK_BYTES (kept for ever by each request), STARTS (a file that gets one
-line a process, so that replacements are counted the same way for every server).
+line a process, so that replacements are counted the same way for every server), BROKEN (a file that says how this
+process shall fail: import, hang, silent).
 """
 
 import os
@@ -12,7 +13,12 @@ ANSWER_S, SLOW_S = 0.02, 2.0
 LEAK_BYTES = int(os.environ.get("LEAK_BYTES", "0"))
 HOARD = []
 
-time.sleep(float(os.environ.get("BOOT_S", "0")))
+BROKEN = Path(os.environ.get("BROKEN", "/nonexistent"))
+HOW = BROKEN.read_text() if BROKEN.exists() else ""
+
+time.sleep(600.0 if HOW == "hang" else float(os.environ.get("BOOT_S", "0")))
+if HOW == "import":
+    raise ImportError("a module that is not there")
 if "STARTS" in os.environ:
     with Path(os.environ["STARTS"]).open("a") as starts:
         starts.write(f"{os.getpid()}\n")
@@ -27,6 +33,8 @@ def leak():
 def app(environ, start_response):
     """Answer by WSGI."""
     received = len(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
+    if HOW == "silent":
+        time.sleep(600.0)
     time.sleep(SLOW_S if environ["PATH_INFO"] == "/slow" else ANSWER_S)
     leak()
     body = f"{os.getpid()} {received}\n".encode()

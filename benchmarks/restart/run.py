@@ -2,7 +2,9 @@
 
 Every server gets the same open-loop load from the same honest clients; what is refused, reset, empty, truncated, not
 200 or later than 5 s has failed. Ours replaces a worker as fast as its boot and drain allow; the others by their own
-means.
+means. With ``--broken`` every third successor of ours cannot be imported, hangs, or never answers its first request.
+Before that the same load runs without restarts, for half as long: the steady state that is compared with.
+One set-up to the end: ``run.py --only "leakwatch 1w" --replacements 60 --requests 20000 --rate 80 --boot 0.3``.
 PYTHON is the interpreter of an environment that has gunicorn, uwsgi, granian and uvicorn.
 """
 
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +31,8 @@ from cubicweb_leakwatch.serve.drill import window_of
 from cubicweb_leakwatch.serve.load import Mix, run_load
 
 MARK = "LEAKWATCH_BENCHMARK"
+BROKEN = ("import", "hang", "silent")
+"""How a successor fails on purpose, see app.py."""
 
 
 def main():
@@ -55,6 +60,9 @@ def parse():
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=40.0, help="load on each server, seconds (40)")
+    parser.add_argument("--replacements", type=int, default=0, help="of ours: stop when so many are done (no bound)")
+    parser.add_argument("--requests", type=int, default=0, help="and when so many requests are sent (no bound)")
+    parser.add_argument("--steady", type=float, help="the load without restarts before, seconds (half of --seconds)")
     parser.add_argument("--rate", type=float, default=50.0, help="new connections a second (50)")
     parser.add_argument("--boot", type=float, default=2.5, help="what importing the application takes, seconds (2.5)")
     parser.add_argument("--pause", type=float, default=1.0, help="between two replacements of ours, seconds (1)")
@@ -69,12 +77,12 @@ async def measure(server, options):
     """Return the figures of one server."""
     with started(server, options) as (address, process, folder):
         mix = Mix(new=options.rate, slow=1, upload=0.5, lazy=1, split=1, keep_alive=10, slow_path="/slow")
-        steady = await run_load(address, mix, min(8.0, options.seconds))
+        steady = await run_load(address, mix, options.steady or options.seconds / 2)
         first = processes_started(folder)
         stop, records = asyncio.Event(), []
         before = rss_kib(process.pid)
         driver = asyncio.create_task(drive(server, process, folder, options, records, stop))
-        load = await run_load(address, mix, options.seconds)
+        load = await run_load(address, mix, options.seconds, stop=stop)
         stop.set()
         await driver
         windows = [window_of(record) for record in records]
@@ -88,7 +96,7 @@ async def measure(server, options):
             "restarts": sum(record["outcome"] == "replaced" for record in records)
             if server.drive == "launcher"
             else processes_started(folder) - first,
-            "outcomes": [record["outcome"] for record in records],
+            "outcomes": dict(Counter(record["outcome"] for record in records)),
             "longest_drain_s": max((drain_seconds(record) for record in records), default=None),
             "parent_rss_kib": [before, rss_kib(process.pid)],
         }
@@ -101,6 +109,9 @@ def started(server, options):
     port = free_port()
     environment = {**os.environ, "BOOT_S": str(options.boot), "LEAK_BYTES": str(server.leak_bytes)}
     environment |= {"STARTS": str(folder / "starts"), MARK: str(folder), "PYTHONPATH": str(HERE)}
+    environment |= {"BROKEN": str(folder / "broken")}
+    # A server in production has its bytecode.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = server.command(options.peers or sys.executable, port, folder)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=HERE, env=environment, stdout=log, stderr=log)
@@ -108,7 +119,7 @@ def started(server, options):
         try:
             wait_until_answers(address, process, folder)
             if server.nginx:
-                address = ("127.0.0.1", start_nginx(folder, environment, log))
+                address = ("127.0.0.1", start_nginx(folder, environment, log, address))
                 wait_until_answers(address, process, folder)
             yield address, process, folder
         finally:
@@ -132,9 +143,10 @@ def wait_until_answers(address, process, folder):
     raise SystemExit(f"the server does not answer:\n{(folder / 'log').read_text()[-2000:]}")
 
 
-def start_nginx(folder, environment, log):
+def start_nginx(folder, environment, log, address):
     """Put nginx in front, which never asks twice: what the server loses must be seen."""
     port = free_port()
+    behind = f"unix:{address}" if isinstance(address, str) else f"{address[0]}:{address[1]}"
     # Started by root, nginx would become nobody, who may not open our socket.
     user = "user root;" if os.geteuid() == 0 else ""
     configuration = f"""
@@ -145,7 +157,7 @@ http {{
   access_log off;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  upstream site {{ server unix:{folder}/site.sock; keepalive 16; }}
+  upstream site {{ server {behind}; keepalive 16; }}
   server {{ listen 127.0.0.1:{port};
     location / {{ proxy_pass http://site; proxy_http_version 1.1; proxy_set_header Connection "";
                   proxy_next_upstream off; proxy_request_buffering off; }} }}
@@ -159,10 +171,13 @@ http {{
 
 async def drive(server, process, folder, options, records, stop):
     """Force replacements until told to stop, in the way this server has."""
+    began = time.monotonic()
     await asyncio.sleep(1.0)
     while not stop.is_set() and server.drive is not None:
         if server.drive == "launcher":
             records.append(await replace_by_launcher(folder, options, len(records), server.workers))
+            if is_enough(records, options, time.monotonic() - began):
+                stop.set()
             await asyncio.sleep(options.pause)
         elif server.drive == "ttin-ttou":
             process.send_signal(signal.SIGTTIN)
@@ -176,11 +191,10 @@ async def drive(server, process, folder, options, records, stop):
 
 async def replace_by_launcher(folder, options, number, workers):
     """Force one replacement of ours and return its record."""
-    broken = options.broken and number % 3 == 1
+    how = BROKEN[number // 3 % len(BROKEN)] if options.broken and number % 3 == 1 else ""
+    (folder / "broken").write_text(how)
     runtime, name = str(folder / "rt"), f"web-{number % workers + 1}"
-    asked = await asyncio.to_thread(
-        ask_launcher, runtime, "restart", process=name, reason="benchmark", by="benchmark", broken=broken
-    )
+    asked = await asyncio.to_thread(ask_launcher, runtime, "restart", process=name, reason="benchmark", by="benchmark")
     wish = asked["requested"][0]["id"]
     while True:
         with suppress(LauncherError):
@@ -188,6 +202,14 @@ async def replace_by_launcher(folder, options, number, workers):
                 if record["id"] == wish and record["stage"] == "done":
                     return record
         await asyncio.sleep(0.1)
+
+
+def is_enough(records, options, seconds):
+    """Whether as many replacements are done and requests sent (by the rates) as were asked for."""
+    if not options.replacements:
+        return False
+    replaced = sum(record["outcome"] == "replaced" for record in records)
+    return replaced >= options.replacements and seconds * options.rate >= options.requests
 
 
 def drain_seconds(record):
@@ -234,7 +256,8 @@ def row(result):
     reasons = ", ".join(f"{count} {what}" for what, count in result["failures"].items()) or "none"
     cells = [result["name"], result["sent"], f"{result['failed']} ({reasons})", result["restarts"]]
     cells += [steady["p99_ms"], steady["max_ms"], inside.get("p99_ms", result["p99_ms"])]
-    cells += [inside.get("max_ms", result["max_ms"]), result["gap_ms"], result["parent_rss_kib"]]
+    cells += [inside.get("max_ms", result["max_ms"]), steady["gap_ms"], inside.get("gap_ms", result["gap_ms"])]
+    cells += [result["parent_rss_kib"], result["outcomes"]]
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 

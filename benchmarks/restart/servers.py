@@ -41,6 +41,7 @@ def ours(workers: int, *, unix: bool = False) -> Command:
     def command(_python: str, port: int, folder: Path) -> list[str]:
         bind = f"unix:{folder}/site.sock" if unix else f"127.0.0.1:{port}"
         options = ["--bind", bind, "--workers", str(workers), "--threads", "8", "--runtime-dir", str(folder / "rt")]
+        options += ["--ready-timeout", "6s"]
         return [sys.executable, "-m", "cubicweb_leakwatch.serve", *options, "--wsgi", "app:app"]
 
     return command
@@ -96,8 +97,10 @@ OURS = [
     Server("leakwatch 2w", ours(2), "launcher", workers=2),
     Server("leakwatch 1w unix", ours(1, unix=True), "launcher", unix=True),
     Server("leakwatch 2w unix", ours(2, unix=True), "launcher", workers=2, unix=True),
-    Server("leakwatch 1w behind nginx", ours(1, unix=True), "launcher", unix=True, nginx=True),
-    Server("leakwatch 2w behind nginx", ours(2, unix=True), "launcher", workers=2, unix=True, nginx=True),
+    Server("leakwatch 1w behind nginx", ours(1), "launcher", nginx=True),
+    Server("leakwatch 2w behind nginx", ours(2), "launcher", workers=2, nginx=True),
+    Server("leakwatch 1w unix behind nginx", ours(1, unix=True), "launcher", unix=True, nginx=True),
+    Server("leakwatch 2w unix behind nginx", ours(2, unix=True), "launcher", workers=2, unix=True, nginx=True),
 ]
 PEERS = [
     Server("gunicorn 1w max-requests 500", gunicorn(1, "--max-requests", "500"), program="gunicorn"),

@@ -4,3 +4,5 @@ add_entity_type("RestartRequest")
 add_attribute("WorkerRestart", "recorded_at")
 add_attribute("LeakwatchProcess", "memory_limit")
 add_attribute("MemorySnapshot", "tasks")
+for name in ("detail", "trimmed", "autopsy"):
+    add_attribute("WorkerRestart", name)

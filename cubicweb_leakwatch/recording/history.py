@@ -29,6 +29,9 @@ RESTART_FIELDS = (
     "old_pid",
     "new_pid",
     "outcome",
+    "detail",
+    "trimmed",
+    "autopsy",
 )
 FINDING_FIELDS = (
     "host",
@@ -114,7 +117,20 @@ def _sample(row: dict[str, Any]) -> dict[str, Any]:
 def read_restarts(cnx: Any, since: float, until: float, *, process: str | None = None) -> list[dict[str, Any]]:
     """Return the finished restarts asked for in that time, oldest first, in the shape of ``leak-restart``."""
     rows = _rows(cnx, "WorkerRestart", RESTART_FIELDS, "requested_at", since, until)
-    return [_times_as_text(row) for row in rows if _matches(process, row["host"], row["process"], row["old_pid"])]
+    found = [_times_as_text(row) for row in rows if _matches(process, row["host"], row["process"], row["old_pid"])]
+    for row in found:
+        row["autopsy"] = json.loads(row["autopsy"]) if row["autopsy"] else None
+    return found
+
+
+def autopsy_in_short(autopsy: Mapping[str, Any] | None) -> str:
+    """Return what an autopsy showed, in one sentence; empty where there was none."""
+    if not autopsy:
+        return ""
+    grown = [f"{row['delta']:+,} {row['type']}" for row in autopsy.get("growth", ())[:2]]
+    held = [f"{row['type']} held by {row['holder']}" for row in autopsy.get("suspects", ())[:1] if row.get("holder")]
+    most = [f"{row['count']:,} {row['type']}" for row in autopsy.get("most", ())[:1]]
+    return "; ".join([*(grown or most), *held]) or str(autopsy["dump"])
 
 
 def read_processes(cnx: Any, since: float, until: float, *, process: str | None = None) -> list[dict[str, Any]]:
@@ -195,6 +211,8 @@ def events(processes: Iterable[Mapping[str, Any]], restarts: Iterable[Mapping[st
             found.append((*lineage, Event(at(process["ended_at"]), "end", process["end_reason"] or "")))
     for restart in restarts:
         text = f"{restart['outcome'] or 'replaced'}: {restart['reason'] or ''}"
+        autopsy = autopsy_in_short(restart.get("autopsy"))
+        text += f" (autopsy: {autopsy})" if autopsy else ""
         found.append((restart["host"], restart["process"], Event(at(restart["requested_at"]), "restart", text)))
     found.sort(key=lambda item: item[2].t)
     return [{"host": h, "process": p, "t": e.t, "kind": e.kind, "text": e.text} for h, p, e in found]

@@ -11,6 +11,7 @@ from typing import Any
 
 from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.recording.measuring import Identity, Measured
+from cubicweb_leakwatch.recording.restartlog import autopsy_of
 from cubicweb_leakwatch.recording.shared import database_now
 
 NUMBERS = (
@@ -40,6 +41,7 @@ RESTART_NUMBERS = (
     "abandoned",
     "rss_before",
     "rss_after",
+    "trimmed",
     "old_pid",
     "new_pid",
 )
@@ -204,8 +206,10 @@ def _replaced(cnx: Any, host: str, restart: Mapping[str, Any]) -> int | None:
 
 
 def _fields(restart: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {name: restart.get(name) for name in ("process", "reason", "outcome", *RESTART_NUMBERS)}
+    fields = {name: restart.get(name) for name in ("process", "reason", "outcome", "detail", *RESTART_NUMBERS)}
     fields.update({name: _time(restart.get(name)) for name in RESTART_TIMES})
+    autopsy = autopsy_of(restart)
+    fields["autopsy"] = None if autopsy is None else json.dumps(autopsy)
     return {**fields, "restart_id": restart["id"], "asked_by": restart.get("by")}
 
 

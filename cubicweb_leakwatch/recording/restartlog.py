@@ -1,12 +1,14 @@
 """Reading the launcher's journal of finished restarts, which outlives the launcher. Imports nothing of CubicWeb."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch.serve.journal import JOURNAL
 
 NEEDED = ("id", "process", "requested_at")
+MAX_SUMMARY = 100_000
 MAX_BYTES = 4 * 1024 * 1024
 """The launcher keeps its journal well below this; a longer file is not its own."""
 
@@ -19,6 +21,19 @@ def finished_restarts(directory: Path) -> list[dict[str, Any]]:
     except OSError:
         return []
     return [record for record in map(_record, lines) if record is not None]
+
+
+def autopsy_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the autopsy of the old worker showed, with the path of its ``dump``; None where there was none."""
+    dump = record.get("autopsy")
+    if not isinstance(dump, str) or not dump:
+        return None
+    try:
+        with Path(dump).with_suffix(".json").open(encoding="utf-8") as summary:
+            found = json.loads(summary.read(MAX_SUMMARY))
+    except (OSError, ValueError):
+        found = {}
+    return {"dump": dump, **(found if isinstance(found, dict) else {})}
 
 
 def _record(line: str) -> dict[str, Any] | None:

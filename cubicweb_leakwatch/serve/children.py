@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 
+from cubicweb_leakwatch.serve import procfs
 from cubicweb_leakwatch.serve.signals import restore_defaults
 from cubicweb_leakwatch.serve.sockets import FIRST_LISTEN_FD
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from cubicweb_leakwatch.serve.spec import Child
 
 EXIT_CANNOT_EXEC = 127
+BOOT_NICE = 10
+CAP_SYS_NICE = 23
+# getrlimit(2): RLIMIT_NICE counts from 20 downward, so that 20 allows nice 0.
+RLIMIT_OF_NICE_0 = 20
 PR_SET_PDEATHSIG = 1
 # Above any descriptor the launcher itself or the places from 3 on may use.
 SPARE_FD = 200
@@ -31,8 +36,11 @@ def spawn(kind: Child, environment: dict[str, str], listen_fds: list[int]) -> in
 
 
 def calm_boot(pid: int) -> None:
-    """Let serving processes go first while this one boots (nice could not be taken back without privileges)."""
-    _schedule(pid, os.SCHED_BATCH)
+    """Let serving processes go first while this one boots.
+
+    By nice where that can be taken back afterwards, which needs a privilege; else as far as SCHED_BATCH goes.
+    """
+    _schedule(pid, os.SCHED_BATCH, BOOT_NICE if may_lower_nice() else None)
 
 
 def end_calm_boot(pid: int) -> None:
@@ -41,13 +49,21 @@ def end_calm_boot(pid: int) -> None:
         threads = [int(name) for name in os.listdir(f"/proc/{pid}/task")]  # noqa: PTH208
     except OSError:
         return
+    nice = os.getpriority(os.PRIO_PROCESS, 0) if may_lower_nice() else None
     for thread in threads:
-        _schedule(thread, os.SCHED_OTHER)
+        _schedule(thread, os.SCHED_OTHER, nice)
 
 
-def _schedule(pid: int, policy: int) -> None:
+def may_lower_nice() -> bool:
+    """Whether this process may bring another one's nice value down again: CAP_SYS_NICE, or a limit that allows 0."""
+    return bool(procfs.effective_capabilities() >> CAP_SYS_NICE & 1) or procfs.nice_limit() >= RLIMIT_OF_NICE_0
+
+
+def _schedule(pid: int, policy: int, nice: int | None) -> None:
     try:
         os.sched_setscheduler(pid, policy, os.sched_param(0))
+        if nice is not None:
+            os.setpriority(os.PRIO_PROCESS, pid, nice)
     except OSError:
         return
 

@@ -35,6 +35,18 @@ def descriptors_of(pid: int) -> tuple[int, int] | None:
     return None
 
 
+def effective_capabilities() -> int:
+    """Return what this process may do, as a set of bits (capabilities(7))."""
+    bits = _read("/proc/self/status").partition("CapEff:")[2].split(maxsplit=1)
+    return int(bits[0], 16) if bits else 0
+
+
+def nice_limit() -> int:
+    """Return RLIMIT_NICE of this process."""
+    limit = _read("/proc/self/limits").partition("Max nice priority")[2].split(maxsplit=1)
+    return int(limit[0]) if limit and limit[0].isdigit() else 0
+
+
 def available_bytes() -> int | None:
     """Return what the host, and the cgroup where one limits us, can still give; None when unknown."""
     known = [room for room in (_host_available(), _cgroup_available()) if room is not None]

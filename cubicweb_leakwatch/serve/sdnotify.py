@@ -4,7 +4,7 @@ The datagram is lines of NAME=VALUE. Beside systemd's own names the workers send
 LEAKWATCH_WANT (why a successor is wanted; with LEAKWATCH_PLANNED=1 it may wait for its hour), LEAKWATCH_NEAR (bytes:
 above 80 % of the limit), LEAKWATCH_SERVED (requests answered), LEAKWATCH_QUIET (1 in a minute with few requests),
 LEAKWATCH_TRIMMED (bytes that the allocator gave back), LEAKWATCH_REFUSED (why it will not serve at all),
-LEAKWATCH_DRAIN (JSON: the balance sheet) and LEAKWATCH_AUTOPSY (JSON: the path of a dump, what it shows).
+LEAKWATCH_DRAIN (JSON: the balance sheet) and LEAKWATCH_AUTOPSY (the path of a dump).
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ class Worker:
         """Have the autopsy taken, when there is to be one; the launcher is asked for the time it takes."""
         if probe is None or not autopsy.is_wanted(os.environ.get("LEAKWATCH_AUTOPSY", ""), self.asked):
             return
-        notify(self.launcher, EXTEND_TIMEOUT_USEC=int((autopsy.TIME_LIMIT_S + 10) * 1e6))
+        notify(self.launcher, EXTEND_TIMEOUT_USEC=int((autopsy.TIME_LIMIT_S + 2 * autopsy.READ_LIMIT_S + 10) * 1e6))
         path = autopsy.take(probe)
         if path:
             notify(self.launcher, LEAKWATCH_AUTOPSY=path)

@@ -343,6 +343,16 @@ time.sleep(60)
     wait(lambda: len(launched.marked_pids()) <= 2, "no zombie and no leftover worker")
 
 
+def test_a_worker_boots_calmly_and_serves_like_any_other(launch):
+    """Whatever the boot's priority was, no thread of a worker that serves has another one than the launcher."""
+    launched = launch().until_serving()
+    pid, own = launched.workers()[0]["pid"], os.getpriority(os.PRIO_PROCESS, launched.process.pid)
+    threads = [int(thread.name) for thread in Path(f"/proc/{pid}/task").iterdir()]
+    assert {(os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread)) for thread in threads} == {
+        (os.SCHED_OTHER, own)
+    }
+
+
 def test_process_titles_say_who_is_who(launch, wait):
     """``ps`` shows slot, generation and state of a worker, and the instance of a launcher."""
     launched = launch().until_serving()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -122,6 +123,11 @@ def test_a_wsgi_site_is_served_replaced_and_examined(tmp_path, wait):
         )
         types = {row["type"]: row["count"] for row in json.loads(report.stdout)["types"]}
         assert types["leaking_site.Handler"] == 20_000
+        summary = json.loads(Path(record["autopsy"]).with_suffix(".json").read_text())
+        assert {"type": "leaking_site.Handler", "count": 20_000} in [
+            {"type": row["type"], "count": row["count"]} for row in summary["most"]
+        ]
+        assert "leaking_site" in summary["suspects"][0]["holder"]
         status = ask("status")["processes"]
         assert [row["generation"] for row in status] == [2]
     finally:

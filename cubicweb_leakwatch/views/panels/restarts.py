@@ -7,6 +7,7 @@ from cubicweb import _
 
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
+from cubicweb_leakwatch.recording.history import autopsy_in_short
 from cubicweb_leakwatch.views.figures import parse_time
 from cubicweb_leakwatch.views.markup import Cell, Column, Html, element, join, table
 from cubicweb_leakwatch.views.panels.base import Panel
@@ -14,6 +15,7 @@ from cubicweb_leakwatch.views.panels.base import Panel
 STEPS = (_("asked"), _("starting"), _("ready"), _("draining"), _("done"))
 """The stages of a restart, in their order."""
 
+AUTOPSY = _("autopsy")
 JUST_NOW_S = 120.0
 """How long a restart that is over is shown with its stages still."""
 
@@ -152,7 +154,7 @@ class RestartsPanel(Panel):
             Cell(figures.time(item.get("requested_at")), item.get("requested_at")),
             item["process"],
             Cell(what, css="" if outcome in (None, "replaced") else "lw-alarm"),
-            Cell(item.get("reason") or "", css="lw-text"),
+            Cell(self._why(item), css="lw-text"),
             item.get("old_pid") or figures.unknown,
             item.get("new_pid") or figures.unknown,
             figures.count(item.get("in_flight_at_drain")),
@@ -161,6 +163,13 @@ class RestartsPanel(Panel):
             figures.mib(item.get("rss_before")),
             figures.mib(item.get("rss_after")),
         ]
+
+    def _why(self, item: dict[str, Any]) -> str:
+        """Return the reason, and what the autopsy of the old worker showed."""
+        autopsy = item.get("autopsy")
+        short = autopsy_in_short(autopsy) if isinstance(autopsy, dict) else ""
+        reason = item.get("reason") or ""
+        return f"{reason} ({self._(AUTOPSY)}: {clean(short)})" if short else reason
 
     def _deployment(self, event: dict[str, Any], width: int) -> list[object]:
         time = Cell(self.figures.time(event["t"]), event["t"])
