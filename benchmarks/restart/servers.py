@@ -41,7 +41,7 @@ def ours(workers: int, *, unix: bool = False) -> Command:
     def command(_python: str, port: int, folder: Path) -> list[str]:
         bind = f"unix:{folder}/site.sock" if unix else f"127.0.0.1:{port}"
         options = ["--bind", bind, "--workers", str(workers), "--threads", "8", "--runtime-dir", str(folder / "rt")]
-        options += ["--ready-timeout", "6s"]
+        options += ["--ready-timeout", "15s"]
         return [sys.executable, "-m", "cubicweb_leakwatch.serve", *options, "--wsgi", "app:app"]
 
     return command
