@@ -4,6 +4,7 @@ Each checks the group itself as well: a caller who builds a service by hand neve
 data in the documented shapes and raise ``LeakwatchError`` with a sentence for the operator.
 """
 
+import datetime
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -117,25 +118,29 @@ class History(ManagersService):
 
         Both in Unix seconds; by default the last day. ``types`` adds the type counts to the samples. With ``points``
         there are about so many samples a process, each a mean with its spread, as a chart needs them: a month then
-        costs little more than a day.
+        costs little more than a day. ``points`` 0 leaves the samples out.
         """
         last = until if until is not None else time.time()
         first = since if since is not None else last - DAY_S
         processes = history.read_processes(self._cw, first, last, process=process)
         restarts = history.read_restarts(self._cw, first, last, process=process)
-        if points:
-            first = max(first, history.first_moment(self._cw, first) or first)
-            samples = coarse.read_coarse_samples(self._cw, first, last, points, process=process)
-        else:
+        if points is None:
             samples = history.read_samples(self._cw, first, last, process=process, types=types)
+        else:
+            samples = self._coarse(first, last, points, process) if points else []
         return {
-            "since": since if since is not None else first,
+            "since": first,
             "until": last,
             "samples": samples,
             "restarts": restarts,
             "processes": processes,
             "events": [event for event in history.events(processes, restarts) if event["t"] >= first],
         }
+
+    def _coarse(self, first: float, last: float, points: int, process: str | None) -> list[dict[str, Any]]:
+        """Divide the time since the first snapshot: a young history is drawn in detail."""
+        begin = max(first, history.first_moment(self._cw, first) or first)
+        return coarse.read_coarse_samples(self._cw, begin, last, points, process=process)
 
 
 class RecordedFindings(ManagersService):
@@ -206,15 +211,20 @@ class Growth(ManagersService):
         started last.
         """
         lives = [
-            {"host": life["host"], "process": life["name"], "pid": life["pid"], "started_at": life["started_at"]}
+            {"process": life["name"], **{name: life[name] for name in ("host", "pid", "started_at", "ended_at")}}
             for life in history.read_processes(self._cw, since, until)
         ][::-1]
         named = [life for life in lives if process in (life["process"], str(life["pid"]))]
         chosen = next(iter(named or lives), None)
         if chosen is None:
             return {"processes": [], "process": None, **growth.growth([])}
-        counted = growth.read_counts(self._cw, chosen["host"], chosen["pid"], since, until)
+        begin, end = max(since, _unix(chosen["started_at"])), min(until, _unix(chosen["ended_at"] or "9999-01-01"))
+        counted = growth.read_counts(self._cw, chosen["host"], chosen["pid"], begin, end)
         return {"processes": lives[:MAX_LIVES], "process": chosen, **growth.growth(counted, first, last)}
+
+
+def _unix(text: str) -> float:
+    return datetime.datetime.fromisoformat(text).timestamp()
 
 
 class SettingsInForce(ManagersService):

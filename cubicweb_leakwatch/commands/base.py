@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from cubicweb_leakwatch.commands.instance import Instance, find_instance, instance_named
 from cubicweb_leakwatch.commands.options import INSTANCE, JSON, Argument, Option, Parser, build_parser, parse
-from cubicweb_leakwatch.commands.terminal import Screen, say
+from cubicweb_leakwatch.commands.terminal import Screen, patience, say
 from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_INTERRUPTED, LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
 
@@ -55,6 +55,8 @@ class Command:
     own_options: ClassVar[tuple[Option, ...]] = ()
     examples: ClassVar[tuple[tuple[str, str], ...]] = ()
     has_json: ClassVar[bool] = True
+    tells_patience: ClassVar[bool] = True
+    """Whether a terminal is told how long the work goes on; not where the command itself tells more."""
 
     def __init__(self, logger: object = None) -> None:
         self.warnings: list[str] = []
@@ -126,7 +128,8 @@ class Command:
 
     def run(self, asked: Namespace) -> int:
         """Measure and show once; commands that stay in the foreground have their own."""
-        data = self.data(asked)
+        with patience(self.name) if self.tells_patience else contextlib.nullcontext():
+            data = self.data(asked)
         if self.has_json and asked.json:
             self.print_document(data, asked)
         else:

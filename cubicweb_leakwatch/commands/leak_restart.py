@@ -59,6 +59,7 @@ class LeakRestart(Command):
     """Replace workers in a controlled way: a successor is ready before the old one drains and leaves."""
 
     name = "leak-restart"
+    tells_patience = False
     own_options = (
         Option("--process", "the process to replace, by its slot (web-1, scheduler) or its pid", str, "P"),
         Option("--all", "replace every process, one after the other"),

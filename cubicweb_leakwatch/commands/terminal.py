@@ -1,13 +1,18 @@
 """What a terminal can show: its width and its colours."""
 
+import contextlib
 import os
 import shutil
 import sys
 import textwrap
+import threading
+import time
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
+CLEAR_LINE = "\x1b[K"
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
@@ -77,3 +82,31 @@ def wrapped(label: str, text: str, screen: Screen) -> list[str]:
     return textwrap.wrap(
         text, width, initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False
     ) or [label.rstrip()]
+
+
+@contextlib.contextmanager
+def patience(name: str, stream: TextIO | None = None, after_s: float = 1.0) -> Iterator[None]:
+    """Tell on a terminal, after a moment, that the work goes on and for how long; the line goes when it is over."""
+    stream = sys.stderr if stream is None else stream
+    if not stream.isatty():
+        yield
+        return
+    over = threading.Event()
+    teller = threading.Thread(target=_tell, args=(name, stream, over, after_s), daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
+
+
+def _tell(name: str, stream: TextIO, over: threading.Event, after_s: float) -> None:
+    begun, told = time.monotonic(), False
+    while not over.wait(after_s if not told else 1.0):
+        told = True
+        stream.write(f"\r{name}: at work, {time.monotonic() - begun:.0f} s{CLEAR_LINE}")
+        stream.flush()
+    if told:
+        stream.write(f"\r{CLEAR_LINE}")
+        stream.flush()

@@ -15,12 +15,12 @@ import tty
 from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 
-from cubicweb_leakwatch.commands.terminal import say
+from cubicweb_leakwatch.commands.terminal import CLEAR_LINE, say
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 """The terminal's second screen without a cursor, and back to what stood there before."""
 
-HOME, CLEAR_LINE, CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
+HOME, CLEAR_REST = "\x1b[H", "\x1b[J"
 LOOK_S = 0.25
 """How often the size of the terminal is looked at while nothing happens."""
 

@@ -292,7 +292,8 @@
     };
 
     Chart.prototype.step = function (by) {
-        var index = this.at === undefined ? (by > 0 ? 0 : this.times.length - 1) : nearest(this.times, this.at) + by;
+        var points = this.times.map(function (t) { return [t]; });
+        var index = this.at === undefined ? (by > 0 ? -1 : points.length) + by : nearest(points, this.at) + by;
         return this.times[Math.min(this.times.length - 1, Math.max(0, index))];
     };
 

@@ -25,6 +25,9 @@ GAP_FACTOR = 6.0
 FUTURE_SHARE = 0.18
 """How much of the time that is shown a prediction adds to it."""
 
+FAR_LIMIT = 3.0
+"""A limit so many times above all that was measured is told, not drawn: it would press the lines flat."""
+
 LETTER_WIDTH = 10.0
 """Pixels from one letter above the chart to the next; in a storm of restarts only some are named."""
 
@@ -124,7 +127,8 @@ def _future(lines: Sequence[Line], span: tuple[float, float]) -> float:
 
 def _highest(lines: Sequence[Line], future: float) -> float:
     """Return the highest value that the chart must have room for; a steep prediction may leave it at the top."""
-    known = [1.0, *(value for line in lines for _t, value in line.points), *_limits(lines)]
+    measured = max([1.0, *(value for line in lines for _t, value in line.points)])
+    known = [measured, *(limit for limit in _limits(lines) if limit <= FAR_LIMIT * measured)]
     known += [line.ceiling for line in lines if line.ceiling and line.points]
     top = max(known)
     for line in lines:
@@ -156,13 +160,17 @@ def _times(span: tuple[float, float], x: Scale) -> Iterator[Html]:
 
 
 def _limit_lines(lines: Sequence[Line], y: Scale, name: str) -> Iterator[Html]:
-    """Each limit has its line; they lie close together, so that one label tells them all."""
+    """Each limit has its line, unless it is far above; they lie close together, so that one label tells them all."""
     limits = _limits(lines)
+    if not limits:
+        return
+    told = "–".join(dict.fromkeys(f"{limit / MIB:.0f}" for limit in (limits[0], limits[-1])))
+    if limits[0] > y.high:
+        yield _label(f"↑ {name} {told}", LEFT + 4, TOP + 12, "start", "lw-axis lw-limit-name")
+        return
     for limit in limits:
         yield element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y(limit), y2=y(limit), class_="lw-limit")
-    if limits:
-        told = "–".join(dict.fromkeys(f"{limit / MIB:.0f}" for limit in (limits[0], limits[-1])))
-        yield _label(f"{name} {told}", LEFT + 4, y(limits[-1]) - 4, "start", "lw-axis lw-limit-name")
+    yield _label(f"{name} {told}", LEFT + 4, y(limits[-1]) - 4, "start", "lw-axis lw-limit-name")
 
 
 def _marks(marks: Sequence[Mark], x: Scale) -> Iterator[Html]:

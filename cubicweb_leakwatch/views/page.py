@@ -45,6 +45,7 @@ class Page:
         _ = self._cw._
         self._cw.add_css("cubes.leakwatch.css")
         self._cw.add_js("cubes.leakwatch.js")
+        self._cw.html_headers.add_raw('<meta name="viewport" content="width=device-width, initial-scale=1"/>')
         self._cw.set_header("Cache-Control", "no-cache, private")
         told = {
             "loading": _("Loading…"),

@@ -93,6 +93,13 @@ class Sheet:
         )
 
     @cached_property
+    def happened(self) -> dict[str, Any]:
+        """``restarts`` and ``events`` of the time that is shown, without the samples. Raises ``LeakwatchError``."""
+        if "recorded" in self.__dict__:
+            return self.recorded
+        return dict(self.ask_database("leakwatch_history", since=self.span.start, until=self.span.end, points=0))
+
+    @cached_property
     def findings(self) -> list[dict[str, Any]]:
         """Every recorded finding, open and closed, oldest first. Raises ``LeakwatchError``."""
         return list(self.ask_database("leakwatch_findings", closed=True))

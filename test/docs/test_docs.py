@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,32 @@ def test_no_path_of_a_machine_is_committed() -> None:
     pattern = "/" + "root/|/" + "home/[a-z]+/|pyenv/" + "versions"
     found = subprocess.run(["git", "grep", "-nIE", pattern], cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.stdout == ""
+
+
+def test_sphinx_makes_the_manual_without_a_warning(tmp_path: Path) -> None:
+    """And its links lead to pages that there are."""
+    words = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-b",
+        "html",
+        str(ROOT / "docs"),
+        str(tmp_path),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=110)
+    assert (done.returncode, done.stderr) == (0, "")
+    for page in tmp_path.glob("*.html"):
+        targets = re.findall(r'href="([\w./-]+\.html)', page.read_text())
+        assert [target for target in targets if not (tmp_path / target).is_file()] == [], page.name
+
+
+def test_pictures_are_small_and_shown() -> None:
+    """Each is on a page, and none is a burden to who clones."""
+    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.rst"))
+    pictures = list((ROOT / "docs" / "images").glob("*.png"))
+    assert pictures
+    assert [each.name for each in pictures if each.stat().st_size > 150_000 or f"images/{each.name}" not in pages] == []

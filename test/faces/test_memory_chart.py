@@ -67,6 +67,20 @@ def test_the_limit_is_drawn_with_its_value() -> None:
     assert any(node.get("class") == "lw-limit" for node in tree.iter(f"{SVG}line"))
 
 
+def test_a_limit_far_above_is_told_and_does_not_press_the_lines_flat() -> None:
+    """Four gibibytes above a hundred mebibytes would leave one pixel for the growth."""
+    texts = [node.text for node in drawn(growing(limit=4096 * MIB)).iter(f"{SVG}text")]
+    assert "↑ limit 4096" in texts
+    assert max(float(text or 0) for text in texts if (text or "").isdigit()) < 300
+
+
+def test_a_long_line_is_drawn_to_its_end() -> None:
+    """No text of a picture is cut as a long name would be."""
+    points = tuple((NOW + i, 100.0 * MIB + i) for i in range(2000))
+    (line,) = drawn(Line("web-1", points)).iter(f"{SVG}polyline")
+    assert len((line.get("points") or "").split()) == 2000
+
+
 def test_marks_have_letter_and_text() -> None:
     """A restart stands on the chart; one outside the span does not."""
     marks = (Mark(NOW + 60, "R", "web-1: memory limit"), Mark(NOW - 60, "R", "before"))

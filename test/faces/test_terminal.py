@@ -2,11 +2,12 @@
 
 import io
 import re
+import time
 
 import pytest
 
 from cubicweb_leakwatch.commands.table import Cell, Column, render, words
-from cubicweb_leakwatch.commands.terminal import Screen, display_width, say, shorten
+from cubicweb_leakwatch.commands.terminal import Screen, display_width, patience, say, shorten
 from cubicweb_leakwatch.plain_text import clean
 
 HOSTILE = "a\x1b[2Jb\u202ec\nd\x9be\u2028f\ud800"
@@ -107,3 +108,38 @@ def test_an_ascii_terminal_does_not_break_a_command() -> None:
     say("A → B", stream)
     stream.flush()
     assert stream.buffer.getvalue() == b"A ? B\n"  # type: ignore[attr-defined]
+
+
+class Stream(io.StringIO):
+    """A stream that is a terminal, or is not."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        """Say which."""
+        return self.terminal
+
+
+def test_long_work_is_told_on_a_terminal_alone() -> None:
+    """For how long it goes on; the line is gone when it is over, and nothing stands in a file."""
+    shown = {}
+    for terminal in (True, False):
+        stream = Stream(terminal)
+        with patience("leak-gc", stream, after_s=0.01):
+            deadline = time.monotonic() + 10
+            while terminal and "at work" not in stream.getvalue() and time.monotonic() < deadline:
+                time.sleep(0.01)
+        shown[terminal] = stream.getvalue()
+    assert "leak-gc: at work, 0 s" in shown[True]
+    assert shown[True].endswith("\r\x1b[K")
+    assert shown[False] == ""
+
+
+def test_short_work_is_not_told() -> None:
+    """Nothing flickers."""
+    stream = Stream(True)
+    with patience("leak-status", stream, after_s=60):
+        pass
+    assert stream.getvalue() == ""

@@ -20,7 +20,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
-WAIT_S = 60.0
+WAIT_S = 150.0
 TABS = 250
 """Presses of the Tab key after which something counts as out of the keyboard's reach."""
 

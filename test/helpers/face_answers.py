@@ -36,7 +36,14 @@ class Answers:
             (history, "read_findings"): lambda *_a, **_k: self.findings,
             (sobjects, "read_findings"): lambda *_a, **_k: [f for f in self.findings if not f.get("closed_at")],
             (history, "read_processes"): lambda *_a, **_k: [
-                {"host": "here", "name": name, "pid": pid, "started_at": None, "ended_at": None, "versions": None}
+                {
+                    "host": "here",
+                    "name": name,
+                    "pid": pid,
+                    "started_at": "2026-01-01T00:00:00Z",
+                    "ended_at": None,
+                    "versions": None,
+                }
                 for name, pid in self.lives
             ],
             (history, "events"): lambda *_a: [],

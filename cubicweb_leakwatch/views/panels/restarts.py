@@ -43,7 +43,7 @@ class RestartsPanel(Panel):
 
     def _recorded(self) -> list[dict[str, Any]]:
         try:
-            return list(self.sheet.recorded["restarts"])
+            return list(self.sheet.happened["restarts"])
         except LeakwatchError:
             if not self.sheet.replacements:
                 raise
@@ -55,7 +55,7 @@ class RestartsPanel(Panel):
 
     def _deployments(self) -> list[dict[str, Any]]:
         try:
-            return [event for event in self.sheet.recorded["events"] if event["kind"] == "deployment"]
+            return [event for event in self.sheet.happened["events"] if event["kind"] == "deployment"]
         except LeakwatchError:
             return []
 
