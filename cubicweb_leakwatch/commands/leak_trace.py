@@ -34,6 +34,7 @@ class LeakTrace(Command):
     """Record allocations in a process for a while, then say which lines allocated what is still alive."""
 
     name = "leak-trace"
+    tells_patience = False
     own_options = (
         Option("--process", "the process to trace, by its slot (web-1, scheduler) or its pid", str, "P"),
         Option("--seconds", "how long: 30s, 5min", duration, "N", default=30.0, default_text="30s"),

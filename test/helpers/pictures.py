@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-SHOWN = ("dashboard", "chart-values", "findings", "restart-stages", "restart-done", "gc-scheduler", "dashboard-320")
+SHOWN = ("dashboard", "chart-values", "findings", "restart-stages", "gc-scheduler")
 COLOURS = 48
 MAX_BYTES = 150_000
 MAX_HEIGHT = 2400
