@@ -1,4 +1,9 @@
-"""Run once, when an instance gets the cube: there is nothing to create, so only the next step is told."""
+"""Run once, when an instance gets the cube: what the schema cannot say of the tables, and what is to be done next."""
+
+from cubicweb_leakwatch.recording.coarse import INDEXES
+
+for statement in INDEXES:
+    sql(statement, ask_confirm=False)
 
 print(
     f"-> leakwatch: restart the processes of {config.appid} so that they are watched, "

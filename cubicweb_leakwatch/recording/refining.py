@@ -13,6 +13,9 @@ from cubicweb_leakwatch.watch.finding import Culprit, Finding, iso_utc
 _MOST = 0.5
 """Share of the objects of a type, or of those that came since the growth began, that decides what is said of all."""
 
+_WAITING_S = 6 * 3600.0
+"""Trash in cycles that has waited for so long will not be collected any more."""
+
 _PLUMBING = ("builtins.", "collections.", "types.", "functools.", "weakref.", "_weakref.")
 _FEWEST_IN_A_PILE = 50
 
@@ -27,7 +30,13 @@ def refined(finding: Finding, look: Mapping[str, Any], now: float) -> Finding:
     if about is None:
         return finding
     finding = dataclasses.replace(finding, holder=about["holder"])
-    if finding.kind == "python-objects" and about.get("unreached", 0) >= _MOST * _grown(finding, about, now):
+    grown = _MOST * _grown(finding, about, now)
+    if finding.kind == "python-objects" and about.get("unreachable", 0) >= grown and not _long_since(finding, now):
+        finding = dataclasses.replace(finding, kind="warming-up")
+        finding = _noted(
+            finding, "what grows is trash in cycles that waits for the collector: it runs rarely, or is off"
+        )
+    elif finding.kind == "python-objects" and about.get("unreached", 0) >= grown:
         finding = dataclasses.replace(finding, kind="uncollectable")
         finding = _noted(finding, "no module, frame or thread reaches these objects, and yet they live")
     known = about.get("known")
@@ -80,6 +89,10 @@ def _grown(finding: Finding, about: Mapping[str, Any], now: float) -> float:
     grown = rate * hours
     there = float(about.get("instances", about.get("objects", 0)))
     return min(there, grown) if grown > 0 else there
+
+
+def _long_since(finding: Finding, now: float) -> bool:
+    return finding.since is not None and now - finding.since > _WAITING_S
 
 
 def _noted(finding: Finding, note: str) -> Finding:

@@ -27,6 +27,13 @@ def test_only_what_came_since_counts_as_unreached():
     assert refined(LEAK, look, NOW).kind == "python-objects"
 
 
+def test_trash_that_waits_for_the_collector_is_no_leak_yet() -> None:
+    """Cycles that a collection will take are told as such; after six hours nobody will take them."""
+    trash = {"types": [about(unreached=900, unreachable=900)], "piles": []}
+    assert refined(LEAK, trash, NOW - 30000).kind == "warming-up"
+    assert refined(LEAK, trash, NOW).kind == "uncollectable"
+
+
 def test_containers_are_named_by_their_owner():
     """Where only dictionaries were seen to grow, the class that piles up with them comes first."""
     plumbing = Finding("web-1", "python-objects", since=NOW - 3600, culprits=(Culprit("builtins.dict", 50.0),))
