@@ -117,8 +117,8 @@ class History(ManagersService):
         """Return ``samples``, ``restarts``, ``processes`` and ``events`` from ``since`` until ``until``.
 
         Both in Unix seconds; by default the last day. ``types`` adds the type counts to the samples. With ``points``
-        there are about so many samples a process, each a mean with its spread, as a chart needs them: a month then
-        costs little more than a day. ``points`` 0 leaves the samples out.
+        there are about so many samples a process, each the mean of RSS with its spread, as a chart needs them: a month
+        then costs little more than a day. ``points`` 0 leaves the samples out.
         """
         last = until if until is not None else time.time()
         first = since if since is not None else last - DAY_S
@@ -140,7 +140,17 @@ class History(ManagersService):
     def _coarse(self, first: float, last: float, points: int, process: str | None) -> list[dict[str, Any]]:
         """Divide the time since the first snapshot: a young history is drawn in detail."""
         begin = max(first, history.first_moment(self._cw, first) or first)
-        return coarse.read_coarse_samples(self._cw, begin, last, points, process=process)
+        return coarse.read_coarse_samples(self._cw, begin, last, points, process=process, others=())
+
+
+class LatestSnapshots(ManagersService):
+    """The last snapshots, each with all its numbers."""
+
+    __regid__ = "leakwatch_latest"
+
+    def act(self, since: float, until: float, most: int = 20) -> list[dict[str, Any]]:
+        """Return at most so many samples of that time (Unix seconds), oldest first."""
+        return history.read_samples(self._cw, since, until, latest=most)
 
 
 class RecordedFindings(ManagersService):

@@ -4,6 +4,7 @@ This is SQL below CubicWeb's permissions: callers have checked that the reader i
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from cubicweb_leakwatch.recording.history import named
@@ -29,14 +30,14 @@ _BY_NAME = {"pid": "cw_pid", "host": "cw_host", "name": "cw_name"}
 
 
 def read_coarse_samples(
-    cnx: Any, since: float, until: float, points: int, *, process: str | None = None
+    cnx: Any, since: float, until: float, points: int, *, process: str | None = None, others: Sequence[str] = OTHERS
 ) -> list[dict[str, Any]]:
     """Return about ``points`` samples of each process from ``since`` until ``until`` (Unix seconds), oldest first.
 
     Each stands for what was recorded in its slice of time. ``rss`` is the mean; where there are several snapshots,
     ``merged`` tells how many and ``spread`` has its lowest and highest, peaks of what was thinned before included. The
-    other numbers are those of the slice's last snapshot; of several notes one is told. Types and views are left out,
-    and so is what is not known.
+    other numbers, those named in ``others``, are of the slice's last snapshot; of several notes one is told. Types and
+    views are left out, and so is what is not known.
     """
     asked = {
         "since": since,
@@ -44,7 +45,7 @@ def read_coarse_samples(
         "width_ms": round(max((until - since) / points, NARROWEST_S) * 1000),
         **named(process),
     }
-    slices = {row["key"]: row for row in _slices(cnx, asked)}
+    slices = {row["key"]: row for row in _slices(cnx, asked, others)}
     for key, note in _notes(cnx, asked):
         slices[key]["note"] = note
     for key, (low, high) in _peaks(cnx, asked):
@@ -53,24 +54,24 @@ def read_coarse_samples(
     return [_told(row) for row in sorted(slices.values(), key=lambda row: row["t"])]
 
 
-def _slices(cnx: Any, asked: dict[str, Any]) -> list[dict[str, Any]]:
+def _slices(cnx: Any, asked: dict[str, Any], numbers: Sequence[str]) -> list[dict[str, Any]]:
     """Group by what the index ``leakwatch_chart`` holds, ordered by process; the snapshots themselves are wide."""
     grouped = (
         f"SELECT s.cw_snapshot_of AS process, {_SLICE} AS slice, MAX(s.cw_eid) AS last, SUM(s.cw_merged) AS merged,"
         " SUM(s.cw_rss * s.cw_merged) AS rss, MIN(s.cw_rss) AS low, MAX(s.cw_rss) AS high"
         f" {_FROM}{_restriction(asked) or _OF_ANY} GROUP BY 1, 2"
     )
-    others = ", ".join(f"d.cw_{name}" for name in OTHERS)
+    others = "".join(f", d.cw_{name}" for name in numbers)
     cursor = cnx.system_sql(
-        "SELECT g.process, g.slice, p.cw_host, p.cw_name, p.cw_pid, d.cw_t, g.merged, g.rss, g.low, g.high,"
-        f" {others} FROM ({grouped}) g JOIN cw_memorysnapshot d ON d.cw_eid = g.last"
+        "SELECT g.process, g.slice, p.cw_host, p.cw_name, p.cw_pid, d.cw_t, g.merged, g.rss, g.low, g.high"
+        f"{others} FROM ({grouped}) g JOIN cw_memorysnapshot d ON d.cw_eid = g.last"
         " JOIN cw_leakwatchprocess p ON p.cw_eid = g.process",
         asked,
     )
-    return [_slice(row) for row in cursor.fetchall()]
+    return [_slice(row, numbers) for row in cursor.fetchall()]
 
 
-def _slice(row: tuple[Any, ...]) -> dict[str, Any]:
+def _slice(row: tuple[Any, ...], numbers: Sequence[str]) -> dict[str, Any]:
     process, number, host, name, pid, t, merged, total, low, high, *others = row
     return {
         "key": (process, int(number)),
@@ -82,7 +83,7 @@ def _slice(row: tuple[Any, ...]) -> dict[str, Any]:
         "note": None,
         "rss": round(total / merged),
         "spread": {"rss": [low, high]},
-        **dict(zip(OTHERS, others, strict=True)),
+        **dict(zip(numbers, others, strict=True)),
     }
 
 

@@ -69,10 +69,11 @@ PROCESS_FIELDS = (
 
 
 def read_samples(
-    cnx: Any, since: float, until: float, *, process: str | None = None, types: bool = False
+    cnx: Any, since: float, until: float, *, process: str | None = None, types: bool = False, latest: int = 0
 ) -> list[dict[str, Any]]:
     """Return the samples taken from ``since`` until ``until`` (Unix seconds), oldest first, as documented.
 
+    With ``latest`` only so many, the last ones.
     Each also tells its ``host``; ``process`` is a slot, a pid or ``HOST:SLOT``. Thinned ones tell ``merged`` (how many
     they stand for) and ``spread`` (lowest and highest of each number). Unknown numbers are left out.
     """
@@ -81,12 +82,14 @@ def read_samples(
     columns = ", ".join(f"C{index}" for index in range(len(names)))
     values = named(process)
     restriction = "".join(f", P {key} %({key})s" for key in values)
+    order = f"ORDERBY C0 DESC LIMIT {latest:d}" if latest else "ORDERBY C0"
     rows = cnx.execute(
-        f"Any H, N, I, {columns} ORDERBY C0 WHERE S is MemorySnapshot, S t >= %(since)s, S t <= %(until)s,"
+        f"Any H, N, I, {columns} {order} WHERE S is MemorySnapshot, S t >= %(since)s, S t <= %(until)s,"
         f" S snapshot_of P, P host H, P name N, P pid I, {wanted}{restriction}",
         {"since": since, "until": until, **values},
     ).rows
-    return [_sample(dict(zip(("host", "process", "pid", *names), row, strict=True))) for row in rows]
+    ordered = rows[::-1] if latest else rows
+    return [_sample(dict(zip(("host", "process", "pid", *names), row, strict=True))) for row in ordered]
 
 
 def first_moment(cnx: Any, since: float) -> float | None:

@@ -4,6 +4,7 @@ from cube_data import NOON, measured, sample
 from cubicweb.devtools.testlib import CubicWebTC
 
 from cubicweb_leakwatch.recording.growth import CHOICES, growth, read_counts
+from cubicweb_leakwatch.recording.history import read_samples
 from cubicweb_leakwatch.recording.records import record_measured
 
 HANDLER = "mercurial.url.httphandler"
@@ -45,6 +46,14 @@ def test_one_snapshot_tells_no_growth():
 
 
 class CountsTC(CubicWebTC):
+    def test_the_latest_snapshots_are_the_last_ones(self):
+        """Oldest first, each as it was taken."""
+        with self.repo.internal_cnx() as cnx:
+            record_measured(cnx, measured(*(sample(NOON + 60 * i, requests=i) for i in range(1, 9))))
+            cnx.commit()
+            found = read_samples(cnx, NOON, NOON + 3600, latest=3)
+        assert [(row["t"], row["requests"]) for row in found] == [(NOON + 60 * i, i) for i in (6, 7, 8)]
+
     def test_only_some_snapshots_of_one_process_are_read(self):
         """Of a long time so many as one can choose from; those without type counts are left out."""
         samples = [sample(NOON + 60 * i, types={HANDLER: i} if i % 2 else None) for i in range(1, 200)]

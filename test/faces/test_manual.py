@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(("kind", "path"), [("rst", "docs/commands.rst"), ("man", "docs/leakwatch.1")])
 def test_the_manual_is_what_the_commands_declare(kind: str, path: str) -> None:
     """``make manual`` writes it anew."""
-    assert (ROOT / path).read_text(encoding="utf-8") == MANUALS[kind]()
+    fresh = (ROOT / path).read_text(encoding="utf-8") == MANUALS[kind]()
+    assert fresh, f"{path} is stale: make manual (leakwatch --manual {kind} >{path})"
 
 
 def test_each_command_and_option_has_its_entry() -> None:

@@ -116,6 +116,19 @@ def violations(browser: WebDriver) -> list[str]:
     ]
 
 
+def too_wide(browser: WebDriver) -> list[str]:
+    """Return what reaches beyond the right edge of the window and does not scroll by itself."""
+    return list(
+        browser.execute_script(
+            "var edge = document.documentElement.clientWidth + 1;"
+            "if (document.documentElement.scrollWidth < edge) { return []; }"
+            "return [].filter.call(document.body.querySelectorAll('*'), function (e) {"
+            "  return e.getBoundingClientRect().right > edge && !e.closest('.lw-scroll');"
+            "}).map(function (e) { return e.outerHTML.slice(0, 200); });"
+        )
+    )
+
+
 def hosts_asked(browser: WebDriver) -> set[str]:
     """Return the hosts that pages asked since the last time this was called."""
     asked = set()

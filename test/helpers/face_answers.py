@@ -32,6 +32,7 @@ class Answers:
             (reports, "last_reports"): lambda *_a, **_k: self.kept,
             (reports, "new_reports"): self._look,
             (coarse, "read_coarse_samples"): lambda *_a, **_k: self.samples,
+            (history, "read_samples"): lambda *_a, **_k: self.samples,
             (history, "read_restarts"): lambda *_a, **_k: self.restarts,
             (history, "read_findings"): lambda *_a, **_k: self.findings,
             (sobjects, "read_findings"): lambda *_a, **_k: [f for f in self.findings if not f.get("closed_at")],

@@ -17,7 +17,8 @@ class SnapshotsPanel(Panel):
 
     def data(self) -> list[dict[str, Any]]:
         """Return the latest samples, oldest first."""
-        return list(self.sheet.recorded["samples"][-history.LATEST :])
+        span = self.sheet.span
+        return list(self.sheet.ask_database("leakwatch_latest", since=span.start, until=span.end, most=history.LATEST))
 
     def show(self, data: list[dict[str, Any]]) -> Html:
         """Return the button, and the table behind a click: the chart says most of it."""
