@@ -37,8 +37,9 @@ def serve_instance(appid: str) -> int:
     from cubicweb.cwconfig import CubicWebConfiguration
     from cubicweb.pyramid import wsgi_application_from_cwconfig
 
-    from cubicweb_leakwatch.serve.worker import serve
+    from cubicweb_leakwatch.serve.worker import guard_limits, refuse_early, serve
 
+    refuse_early(guard_limits(os.environ))
     config = CubicWebConfiguration.config_for(appid)
     write_session_secrets(config)
     app = wsgi_application_from_cwconfig(config)

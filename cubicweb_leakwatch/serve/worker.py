@@ -13,13 +13,14 @@ from dataclasses import asdict
 from typing import Any
 
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
+from cubicweb_leakwatch.probe.meters import private_bytes
 from cubicweb_leakwatch.probe.process import ProcessState
 from cubicweb_leakwatch.probe.server import Probe
 from cubicweb_leakwatch.serve import autopsy
 from cubicweb_leakwatch.serve.books import Balance
 from cubicweb_leakwatch.serve.ceilings import ceilings
 from cubicweb_leakwatch.serve.drain import DrainingServer, DrainTimes
-from cubicweb_leakwatch.serve.guard import Guard, GuardLimits, Surroundings
+from cubicweb_leakwatch.serve.guard import Guard, GuardLimits, Surroundings, refuse_small_limit
 from cubicweb_leakwatch.serve.quiet import QuietMinutes
 from cubicweb_leakwatch.serve.sdnotify import notify
 from cubicweb_leakwatch.serve.sockets import adopt_listeners
@@ -190,6 +191,18 @@ def run_each_second(tasks: list[Callable[[], None]]) -> None:
                 task()
             except Exception:
                 LOG.exception("event=guard-failed")
+
+
+def refuse_early(limits: GuardLimits) -> None:
+    """Raise ConfigurationError, and tell the launcher, when the libraries alone take more than the memory limit.
+
+    What the application itself needs is known only after its boot; see :class:`Guard`.
+    """
+    try:
+        refuse_small_limit(limits.memory_bytes, private_bytes())
+    except ConfigurationError as error:
+        refuse(error)
+        raise
 
 
 def refuse(error: LeakwatchError) -> int:
