@@ -14,8 +14,9 @@ from cubicweb import Unauthorized
 from cubicweb.predicates import match_user_groups
 from cubicweb.server import Service
 
-from cubicweb_leakwatch import live, reports
+from cubicweb_leakwatch import audit, live, reports
 from cubicweb_leakwatch.host import this_host
+from cubicweb_leakwatch.probe.client import choose
 from cubicweb_leakwatch.probe.runtime import runtime_path
 from cubicweb_leakwatch.recording import coarse, growth, history
 from cubicweb_leakwatch.recording.conclusions import read_findings
@@ -44,6 +45,11 @@ class ManagersService(Service):
         if not self._cw.user.is_in_group("managers"):
             raise Unauthorized(self._cw._("leakwatch is for managers"))
         return self.act(**kwargs)
+
+    def admit(self, process: str | None) -> None:
+        """Note that this user looks into a process; raises ``LeakwatchError`` when too many looks were taken."""
+        choose(self.directory, process)  # one that is not there costs nothing
+        audit.admit_look(self.directory, login=self._cw.user.login, process=process)
 
     @property
     def directory(self) -> Path:
@@ -78,6 +84,7 @@ class GcReports(ManagersService):
         kept = reports.last_reports(self.directory, process)
         if not look or (process is not None and kept and reports.age_s(kept[0]) <= max_age_s):
             return kept
+        self.admit(process)
         return reports.new_reports(self.directory, process, limit=limit).items
 
 
@@ -98,6 +105,7 @@ class TypeCounts(ManagersService):
 
     def act(self, process: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
         """Return one item a process, as ``leak-gc --types-only``."""
+        self.admit(process)
         return live.gc_counts(self.directory, process, limit=limit).items
 
 
@@ -177,6 +185,7 @@ class Restart(ManagersService):
         from cubicweb_leakwatch.serve.control import ask_launcher
 
         why, by = (reason or "by hand")[:MAX_NOTE], self._cw.user.login
+        audit.note(self.directory, "restart", login=by, process=process, reason=why)
         host, colon, name = (process or "").rpartition(":")
         if process is not None and colon and host != this_host():
             with self._cw.repo.internal_cnx() as cnx:

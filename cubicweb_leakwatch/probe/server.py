@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from cubicweb_leakwatch import audit
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.probe import wire
 from cubicweb_leakwatch.probe.answers import Answers
@@ -101,6 +102,8 @@ class Probe:
         try:
             question = wire.receive(connection, wire.MAX_QUESTION, QUESTION_TIMEOUT_S)
             connection.settimeout(ANSWER_TIMEOUT_S)
+            if question.get("ask") == "dump":
+                self._note_dump(connection, question)
             return {"ok": True, "data": self.answers.answer(question)}
         except LeakwatchError as error:
             return {"ok": False, "error": error.as_json()}
@@ -111,6 +114,15 @@ class Probe:
         except Exception as error:  # told to the asker, logged here: the process must go on serving
             logger.exception("probe failed to answer")
             return _refusal("internal", f"the probe failed: {type(error).__name__}")
+
+    def _note_dump(self, connection: socket.socket, question: dict[str, object]) -> None:
+        """A dump holds the whole heap's shape, with contents its secrets: who had it made is written down."""
+        answers = self.answers
+        contents = answers.contents and question.get("contents") is True
+        uid = wire.peer_uid(connection)
+        audit.note(
+            answers.directory, "dump", process=answers.state.name, pid=answers.state.pid, uid=uid, contents=contents
+        )
 
 
 def _refusal(code: str, message: str) -> dict[str, object]:

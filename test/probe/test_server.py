@@ -199,3 +199,19 @@ def test_a_probe_that_died_is_one_sentence(probe):
     probe._listener.close()
     with pytest.raises(client.ProbeError, match="did not answer"):
         client.ask(address(probe), "status")
+
+
+def test_who_had_a_dump_made_is_written_down(probe):
+    """With the user id that the kernel names, and whether it carries contents; what may carry none says no."""
+    answer = client.ask(address(probe), "dump", timeout_s=60.0, contents=True)
+    (entry,) = [json.loads(line) for line in (probe.path.parent / "audit.jsonl").read_text().splitlines()]
+    assert (entry["event"], entry["uid"], entry["contents"]) == ("dump", os.geteuid(), False)
+    assert stat.S_IMODE(Path(answer["path"]).stat().st_mode) == 0o600
+    assert Path(answer["path"]).parent == probe.path.parent / "dumps"
+
+
+def test_no_question_names_the_file_of_a_dump(probe, tmp_path):
+    """What a question says of a path is passed over: dumps lie in the runtime directory."""
+    answer = client.ask(address(probe), "dump", timeout_s=60.0, path=str(tmp_path / "stolen"), name="../../stolen")
+    assert Path(answer["path"]).parent == probe.path.parent / "dumps"
+    assert not (tmp_path / "stolen").exists()
