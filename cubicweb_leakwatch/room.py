@@ -83,7 +83,7 @@ def _read(path: str) -> str:
     try:
         with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123 - pathlib is not for the launcher
             return file.read(65536)
-    except OSError:
+    except (OSError, ValueError):  # a group's name may hold anything, even what no path can
         return ""
 
 

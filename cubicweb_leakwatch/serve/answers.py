@@ -73,7 +73,7 @@ class Answers:
         replacements, now = self.fleet.replacements, time.monotonic()
         for_s, grant = question.get("for_s"), question.get("grant")
         if isinstance(for_s, (int, float)):
-            replacements.turns.arrange(now, float(for_s), str(grant) if grant else None)
+            replacements.turns.arrange(now, for_s, str(grant) if grant else None)
         queued = {wish.id for wish in replacements.queue}
         going_on = [wish.id for wish in replacements.in_progress() if wish.id not in queued]
         return {"waiting": replacements.turns.waiting(replacements.queue), "going_on": going_on}

@@ -106,7 +106,7 @@ class ControlSocket:
             question = json.loads(line)
             if not isinstance(question, dict):
                 raise ValueError("not an object")
-        except ValueError:
+        except (ValueError, RecursionError):
             return _refusal("bad-question", "the question is not a JSON object on one line")
         try:
             return self.answer(question).encode() + b"\n"

@@ -37,12 +37,14 @@ class Notices:
     @staticmethod
     def _note_figures(worker: Worker, values: dict[str, str]) -> None:
         for key, name in (("LEAKWATCH_LIMIT", "limit"), ("LEAKWATCH_SERVED", "served")):
-            if values.get(key, "").isdigit():
-                setattr(worker, name, int(values[key]))
+            number = whole(values.get(key, ""))
+            if number is not None:
+                setattr(worker, name, number)
         if "LEAKWATCH_QUIET" in values:
             worker.quiet = values["LEAKWATCH_QUIET"] == "1"
-        if values.get("LEAKWATCH_TRIMMED", "").isdigit():
-            worker.trimmed = (worker.trimmed or 0) + int(values["LEAKWATCH_TRIMMED"])
+        trimmed = whole(values.get("LEAKWATCH_TRIMMED", ""))
+        if trimmed is not None:
+            worker.trimmed = (worker.trimmed or 0) + trimmed
         if "LEAKWATCH_REFUSED" in values:
             worker.why = values["LEAKWATCH_REFUSED"][:MAX_TEXT]
 
@@ -68,14 +70,20 @@ class Notices:
             self.fleet.replacements.examined(worker.pid, values["LEAKWATCH_AUTOPSY"][:MAX_TEXT])
         if values.get("STOPPING") == "1" and worker.state == DRAINING:
             worker.state = STOPPING
-        if values.get("EXTEND_TIMEOUT_USEC", "").isdigit() and worker.deadline is not None:
-            wished = now + int(values["EXTEND_TIMEOUT_USEC"]) / 1e6
+        extension_us = whole(values.get("EXTEND_TIMEOUT_USEC", ""))
+        if extension_us is not None and worker.deadline is not None:
+            wished = now + extension_us / 1e6
             worker.deadline = max(worker.deadline, min(wished, now + LONGEST_EXTENSION_S))
 
     def _on_drain_report(self, worker: Worker, text: str) -> None:
         try:
             report = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         if isinstance(report, dict):
             self.fleet.replacements.drained(worker.pid, report)
+
+
+def whole(text: str) -> int | None:
+    """Return a whole number of bytes, requests or microseconds; None for else, "²" and a million digits too."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

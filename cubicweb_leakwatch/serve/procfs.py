@@ -90,7 +90,7 @@ def _reclaimable(directory: str) -> int:
 
 def _read(path: str) -> str:
     try:
-        with open(path) as source:  # noqa: PTH123 (pathlib would cost the launcher another 0.5 MB)
+        with open(path, errors="replace") as source:  # noqa: PTH123 (pathlib would cost the launcher another 0.5 MB)
             return source.read()
-    except OSError:
+    except (OSError, ValueError):  # a group's name may hold anything, even what no path can
         return ""

@@ -28,7 +28,10 @@ class Turns:
 
     def arrange(self, now: float, for_s: float, granted: str | None) -> None:
         """Let nothing but the wish ``granted`` begin for so many seconds, unless told again."""
-        self.arranged_until = now + min(for_s, LONGEST_HOLD_S)
+        # Compared, not computed with: JSON has NaN, infinity, and numbers that no float can hold.
+        self.arranged_until = now + (
+            for_s if 0.0 <= for_s <= LONGEST_HOLD_S else LONGEST_HOLD_S if for_s > 0.0 else 0.0
+        )
         self.granted = granted
 
     def has_come(self, wish: Restart, now: float) -> bool:

@@ -7,31 +7,36 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 PORT = "5432"
 ENCODING = {"db-encoding": "utf8"}
 
 
-@contextmanager
-def postgresql(needs_program: Callable[[str, str], str]) -> Iterator[dict[str, str]]:
-    """Start a cluster and give the lines of a CubicWeb system source that uses it, but for ``db-name``.
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster in ``folder``, of a system user; it can be stopped and started again."""
 
-    PostgreSQL refuses to run as root: then it runs as the user ``postgres`` of its Debian package.
-    """
-    initdb, pg_ctl = needs_program("initdb", "postgresql"), needs_program("pg_ctl", "postgresql")
-    # Not pytest's folder, which is for its user alone; and short, for a socket's path has 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="leakwatch-pg-"))
-    user = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    os.chown(folder, user.pw_uid, user.pw_gid)
+    folder: Path
+    user: pwd.struct_passwd
+    pg_ctl: str
 
-    def run(*command: str) -> None:
+    @property
+    def source(self) -> dict[str, str]:
+        """The lines of a CubicWeb system source that uses it, but for ``db-name``."""
+        where = {"db-driver": "postgres", "db-host": str(self.folder), "db-port": PORT, "db-user": "postgres"}
+        return {**where, **ENCODING}
+
+    def run(self, *command: str) -> None:
+        """Run a command as the cluster's user: PostgreSQL refuses to run as root."""
+        as_root = os.geteuid() == 0
         done = subprocess.run(
             command,
-            user=user.pw_uid if os.geteuid() == 0 else None,
-            group=user.pw_gid if os.geteuid() == 0 else None,
-            extra_groups=[] if os.geteuid() == 0 else None,
-            cwd=folder,
+            user=self.user.pw_uid if as_root else None,
+            group=self.user.pw_gid if as_root else None,
+            extra_groups=[] if as_root else None,
+            cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -41,13 +46,39 @@ def postgresql(needs_program: Callable[[str, str], str]) -> Iterator[dict[str, s
         )
         assert done.returncode == 0, done.stderr
 
-    data, log = str(folder / "data"), str(folder / "log")
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = f"-k {self.folder} -p {PORT} -h '' -F"
+        self.run(self.pg_ctl, "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-w", "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop it at once: whoever is connected is cut off."""
+        self.run(self.pg_ctl, "-D", f"{self.folder}/data", "-m", "immediate", "stop")
+
+
+@contextmanager
+def cluster(needs_program: Callable[[str, str], str]) -> Iterator[Cluster]:
+    """Start a cluster, as root as the user ``postgres`` of its Debian package."""
+    initdb, pg_ctl = needs_program("initdb", "postgresql"), needs_program("pg_ctl", "postgresql")
+    # Not pytest's folder, which is for its user alone; and short, for a socket's path has 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="leakwatch-pg-"))
+    user = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    made = Cluster(folder, user, pg_ctl)
     try:
-        run(initdb, "--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C", data)
-        run(pg_ctl, "-D", data, "-l", log, "-w", "-o", f"-k {folder} -p {PORT} -h '' -F", "start")
+        data = f"{folder}/data"
+        made.run(initdb, "--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C", data)
+        made.start()
         try:
-            yield {"db-driver": "postgres", "db-host": str(folder), "db-port": PORT, "db-user": "postgres", **ENCODING}
+            yield made
         finally:
-            run(pg_ctl, "-D", data, "-m", "immediate", "stop")
+            made.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def postgresql(needs_program: Callable[[str, str], str]) -> Iterator[dict[str, str]]:
+    """Start a cluster and give the lines of a CubicWeb system source that uses it, but for ``db-name``."""
+    with cluster(needs_program) as running:
+        yield running.source

@@ -1,0 +1,109 @@
+"""Feed every parser of outside input millions of broken inputs: ``python benchmarks/fuzz.py --inputs 1000000``.
+
+Each input is an example of what the parser takes, with bytes changed, cut out, doubled or put in. Reported: inputs a
+parser, the slowest one, how much the process has grown, and every error that is none of the parser's own.
+"""
+
+import argparse
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "helpers"))
+
+from fuzz_targets import TARGETS, Target
+
+TOKENS = (
+    b"\0",
+    b"\xff",
+    b'"',
+    b"\\",
+    b"{",
+    b"[",
+    b"}",
+    b",",
+    b":",
+    b"-",
+    b"1e999",
+    b"NaN",
+    b"null",
+    b"9" * 25,
+    b"\n",
+    b"\xc2\xb2",
+)
+
+
+def mutated(random_: random.Random, seed: bytes) -> bytes:
+    """Return the seed with one to six changes."""
+    data = bytearray(seed)
+    for _ in range(random_.randint(1, 6)):
+        at = random_.randrange(len(data) + 1)
+        kind = random_.randrange(5)
+        if kind == 0 and data:
+            data[min(at, len(data) - 1)] = random_.randrange(256)
+        elif kind == 1:
+            del data[at : at + random_.randint(1, 12)]
+        elif kind == 2:
+            data[at:at] = random_.choice(TOKENS)
+        elif kind == 3:
+            data[at:at] = data[at : at + random_.randint(1, 40)]
+        else:
+            data[at:at] = os.urandom(random_.randint(1, 8))
+    return bytes(data)
+
+
+def fuzz(target: Target, inputs: int, seed: int, at_most_s: float = 60.0) -> tuple[int, float, float, list[str]]:
+    """Return how many inputs were fed, seconds in all, the slowest input's, and the faults."""
+    random_ = random.Random(seed)
+    slowest, faults = 0.0, []
+    began = time.perf_counter()
+    fed = 0
+    while fed < inputs and time.perf_counter() - began < at_most_s:
+        fed += 1
+        data = mutated(random_, random_.choice(target.seeds))
+        start = time.perf_counter()
+        try:
+            target.feed(data)
+        except target.allowed:
+            pass
+        except Exception as error:  # the fault that is looked for
+            faults.append(f"{type(error).__name__}: {error} for {data[:200]!r}")
+        slowest = max(slowest, time.perf_counter() - start)
+    return fed, time.perf_counter() - began, slowest, faults
+
+
+def main() -> int:
+    """Fuzz all parsers; return 1 when there was a fault."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--inputs", type=int, default=10_000, help="inputs a parser (10000)")
+    options.add_argument("--seconds", type=float, default=15.0, help="time for each parser at most (15)")
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--only", help="a parser's name, or a part of it")
+    asked = options.parse_args()
+    process, failed, total = psutil.Process(), False, 0
+    print(f"{'parser':<28}{'inputs':>10}{'a second':>10}{'slowest ms':>12}{'grown KiB':>11}{'faults':>8}")
+    for target in TARGETS:
+        if asked.only and asked.only not in target.name:
+            continue
+        fuzz(target, 200, asked.seed + 1)
+        before = process.memory_info().rss
+        fed, seconds, slowest, faults = fuzz(target, asked.inputs, asked.seed, asked.seconds)
+        grown = (process.memory_info().rss - before) // 1024
+        rate, total = fed / seconds, total + fed
+        print(
+            f"{target.name:<28}{fed:>10}{rate:>10.0f}{slowest * 1000:>12.1f}{grown:>11}{len(faults):>8}",
+            flush=True,
+        )
+        for fault in faults[:3]:
+            print(f"    {fault}")
+        failed = failed or bool(faults)
+    print(f"{total} inputs in all")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
