@@ -16,7 +16,6 @@ from cubicweb.server import Service
 
 from cubicweb_leakwatch import audit, live, reports
 from cubicweb_leakwatch.host import this_host
-from cubicweb_leakwatch.probe.client import choose
 from cubicweb_leakwatch.probe.runtime import runtime_path
 from cubicweb_leakwatch.recording import coarse, growth, history
 from cubicweb_leakwatch.recording.conclusions import read_findings
@@ -48,7 +47,6 @@ class ManagersService(Service):
 
     def admit(self, process: str | None) -> None:
         """Note that this user looks into a process; raises ``LeakwatchError`` when too many looks were taken."""
-        choose(self.directory, process)  # one that is not there costs nothing
         audit.admit_look(self.directory, login=self._cw.user.login, process=process)
 
     @property
