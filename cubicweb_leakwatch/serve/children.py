@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cubicweb_leakwatch.serve.spec import Child
 
 EXIT_CANNOT_EXEC = 127
-BOOT_NICE = 10
+BOOT_NICE = 5
 CAP_SYS_NICE = 23
 # getrlimit(2): RLIMIT_NICE counts from 20 downward, so that 20 allows nice 0.
 RLIMIT_OF_NICE_0 = 20

@@ -29,7 +29,7 @@ class Worker:
         self.rss_ready: int | None = None
         self.killed = False
         self.ended = False
-        self.refused = False
+        self.refused = self.hurried = False
         self.why = ""
         # What it tells of itself, None until it does: whether this minute is a quiet one, requests answered, and the
         # bytes that the allocator gave back when asked to.

@@ -51,6 +51,7 @@ class PretendedHands:
     def __init__(self):
         self.pids = iter(range(1000, 100000))
         self.started, self.signals, self.records, self.notes, self.broken = [], [], [], [], []
+        self.hurried = []
         self.bytes_free, self.bytes_used = None, 100
 
     def start(self, name, role, generation, broken):
@@ -65,8 +66,8 @@ class PretendedHands:
         self.signals.append((pid, signal.Signals(number).name))
 
     def ready(self, worker):
-        """Nothing to calm down."""
-        pass
+        """Remember who is no longer held back."""
+        self.hurried.append(worker.pid)
 
     def record(self, restart):
         """Remember the record."""

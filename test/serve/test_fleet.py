@@ -91,6 +91,16 @@ def test_a_worker_over_its_limit_is_tried_again_with_growing_pauses(one, hands):
     assert pauses[-1] >= 240
 
 
+def test_a_boot_that_takes_long_is_hurried(one, hands):
+    """Those that serve go first, but not for ever: on a busy machine a successor would never be ready."""
+    replace(one)
+    one.tick(15.0)
+    assert hands.hurried == [1000]
+    one.tick(20.5)
+    one.tick(21.5)
+    assert hands.hurried == [1000, 1001]
+
+
 def test_a_wish_by_hand_is_tried_once(one):
     """A restart by hand ends with its failure; the operator decides."""
     replace(one)
