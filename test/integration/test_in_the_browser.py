@@ -129,7 +129,6 @@ def test_values_are_told_under_the_pointer_and_a_drag_zooms(manager: WebDriver, 
     manager.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
     ActionChains(manager).move_to_element_with_offset(plot, 100, 0).perform()
     assert "MiB" in one(manager, ".lw-values").text
-    shoot(manager, "chart-values", "#lw-chart")
     ActionChains(manager).move_to_element_with_offset(plot, -100, 0).click_and_hold().move_by_offset(
         150, 0
     ).release().perform()
@@ -146,6 +145,7 @@ def test_the_keyboard_reaches_all_that_the_pointer_does(manager: WebDriver, site
     tab_to(manager, ".lw-plot")
     press(manager, Keys.END)
     assert "MiB" in one(manager, ".lw-values").text
+    shoot(manager, "chart-values", "#lw-chart")
     ActionChains(manager).key_down(Keys.SHIFT).send_keys(Keys.ARROW_LEFT * 5).key_up(Keys.SHIFT).perform()
     press(manager, Keys.ENTER)
     wait_for(manager, lambda: "from=" in manager.current_url, "the zoom")
