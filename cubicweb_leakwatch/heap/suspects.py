@@ -17,7 +17,7 @@ from cubicweb_leakwatch.heap.holders import NOBODY, group_by_holder, sample
 from cubicweb_leakwatch.heap.known import fingerprint, known_retention, without_indices
 from cubicweb_leakwatch.heap.reach import UNEXPLAINED, Reach
 from cubicweb_leakwatch.heap.typestats import merge_names
-from cubicweb_leakwatch.heap.words import Sentence, is_module, links
+from cubicweb_leakwatch.heap.words import Sentence, is_module, is_module_type, links
 
 _FEWEST = 8
 _DEEPEST = 6
@@ -47,6 +47,7 @@ _HELD_BY_THE_INTERPRETER = {
 }
 _HELD_HERE_AND_THERE = _BASELINE | {f"builtins.{name}" for name in ("tuple", "list", "dict", "set", "method")}
 _SURELY_LEAKED = 100  # the interpreter and the extensions of a large program hold some dozen of these
+_SURELY_LEAKED_TUPLES = 500  # and Python 3.12 some 400 of its static classes
 _WEAK = "weakref.ReferenceType"
 # what carries the program's own objects: named only where nothing of its own is found inside
 _CARRIERS = {
@@ -154,6 +155,8 @@ def _candidates(graph: HeapGraph, found: Reach, tree: Dominators) -> Bools:
     keep &= (tree.above != NOT_REACHED) & (tree.above != TOP) & ~_names_of_modules(graph, tree)
     subclasses = graph.of_types([info.name == _WEAK for info in graph.types]) & alone(found)[tree.above]
     keep &= ~subclasses  # the interpreter's lists of each class's subclasses
+    modules = np.array([is_module_type(info) for info in graph.types])[graph.type_of]
+    keep &= ~(graph.of_types([info.name == "builtins.type" for info in graph.types]) & modules[tree.above])
     rows: Bools = keep | (over_referenced(graph, found) & (tree.above == TOP))
     return rows
 
@@ -178,7 +181,8 @@ def over_referenced(graph: HeapGraph, found: Reach) -> Bools:
     common = graph.of_types([info.name in _HELD_HERE_AND_THERE for info in graph.types])
     keep &= alone(found) | ~common
     counts = np.bincount(graph.type_of[keep], minlength=len(graph.types))
-    result: Bools = keep & (~common | (counts >= _SURELY_LEAKED)[graph.type_of])
+    fewest = [_SURELY_LEAKED_TUPLES if info.name == "builtins.tuple" else _SURELY_LEAKED for info in graph.types]
+    result: Bools = keep & (~common | (counts >= np.array(fewest))[graph.type_of])
     return result
 
 

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from cubicweb_leakwatch.heap.graph import HeapGraph
+from cubicweb_leakwatch.heap.graph import HeapGraph, TypeInfo
 from cubicweb_leakwatch.heap.reach import AT_EXIT, MODULE, OURSELVES, THREAD, Reach
 from cubicweb_leakwatch.heap.reading import BAG, FRAME, MAPPING, SEQUENCE
 
@@ -111,10 +111,14 @@ def _is_namespace(graph: HeapGraph, owner: int, link: Link) -> bool:
     return link.label == ".__dict__" or is_module(graph, owner)
 
 
+def is_module_type(info: TypeInfo) -> bool:
+    """Tell whether objects of a type are modules."""
+    return info.name == "builtins.module" or "builtins.module" in info.bases
+
+
 def is_module(graph: HeapGraph, row: int) -> bool:
     """Tell whether an object is a module."""
-    info = graph.types[graph.type_of[row]]
-    return info.name == "builtins.module" or "builtins.module" in info.bases
+    return is_module_type(graph.types[graph.type_of[row]])
 
 
 def _as_attribute(label: str) -> str:
