@@ -6,6 +6,9 @@ CORPUS is a folder of ``NAME/run.py``, each with ``step()``, what one request le
 diagnosis says. Each case gets an instance of its own, made and removed: one web worker and the scheduler, a page that
 does some steps, a quarter of all requests, among other pages in a mix that varies. A case named after
 ``--in-scheduler`` is stepped by a looping task instead. The clock is a fast one: some minutes stand for some hours.
+
+A case of which ``TRUTH`` says ``varied_queries`` has every other page ask a query that nobody asked before, so that
+CubicWeb's caches fill: with a ``step()`` that leaks nothing, that is how a clean instance is watched.
 """
 
 import argparse
@@ -172,8 +175,10 @@ def _watched(case: Case, instance: Instance, server: processes.Running, seconds:
     chance = random.Random(case.name)
 
     def path_of(number: int) -> str:
-        if number % CASE_SHARE == 0 and not case.in_scheduler:
+        if chance.random() < 1 / CASE_SHARE and not case.in_scheduler:
             return f"/?vid=leakcase&n={chance.randint(max(1, case.steps // 2), case.steps + (case.steps + 1) // 2)}"
+        if case.truth.get("varied_queries") and number % 2:
+            return f"/?rql=Any+X+WHERE+X+is+CWGroup,+X+name+'group-{number}'&vid=list"
         weights = [1 + 3 * ((number // 100 + k) % len(OTHERS) == 0) for k in range(len(OTHERS))]
         return chance.choices(OTHERS, weights)[0]
 

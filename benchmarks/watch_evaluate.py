@@ -155,6 +155,25 @@ def early(seed: int) -> tuple[bool, int | None]:
     return _surely(conclude(trace[:quiet])), soon
 
 
+def predicted(job: tuple[str, int]) -> bool | None:
+    """Whether a level that a leak reached later lay inside what was predicted from its first six tenths.
+
+    None where no leak was seen by then, or where the process did not live on alone.
+    """
+    trace = SETS[job[0]](job[1])
+    cut = int(0.6 * len(trace.samples))
+    known, rest = trace.samples[:cut], trace.samples[cut:]
+    if trace.rate is None or len({sample.pid for sample in trace.samples}) > 1 or len(known) < 40:
+        return None
+    level = int(np.median([sample.rss for sample in rest[-5:]]))
+    finding = conclude(known, limit=level)
+    between = finding.evidence.get("seconds_to_limit_95")
+    if not finding.leak or between is None:
+        return None
+    earliest, latest = (float("inf") if seconds is None else seconds for seconds in between)
+    return bool(earliest <= rest[-3].t - known[-1].t <= latest)
+
+
 def _surely(finding: Finding) -> bool:
     return finding.leak and finding.confidence >= 0.9
 
@@ -170,6 +189,10 @@ def extras(first: int, count: int, pool: ProcessPoolExecutor) -> None:
         precision, recall = rates([leak for _, leak in fair], [truth for truth, _ in fair])
         with_all, _ = rates([leak for _, leak, _ in said], [truth for truth, _, _ in said])
         print(f"| {mask} | {name} | {precision:.3f} | {recall:.3f} | {len(fair)} | {with_all:.3f} |", flush=True)
+    for name in SETS:
+        found = pool.map(predicted, [(name, seed) for seed in range(first, first + count)])
+        inside = [was for was in found if was is not None]
+        print(f"\n{name}: {np.mean(inside):.3f} of {len(inside)} levels lay inside what was predicted.", flush=True)
     soon = list(pool.map(early, range(first, first + EARLY)))
     delays = sorted(delay if delay is not None else 99 for _, delay in soon)
     within = sum(delay <= 20 for delay in delays)

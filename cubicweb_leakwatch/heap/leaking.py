@@ -23,7 +23,8 @@ def leaking_report(path: str, names: list[str]) -> dict[str, Any]:
     """Return what a dump shows of the types ``names`` (full names), and the largest piles of objects.
 
     ``types`` are those that are there, in the order asked for: ``instances``, ``unreached`` (how many nothing reaches),
-    ``unreachable`` (of these, trash that waits for the collector), ``holder`` of most, ``fingerprint`` and ``known``.
+    ``unreachable`` (of these, trash that waits for the collector), ``ending`` (how many lie in caches that are known to
+    have an end), ``holder`` of most, ``fingerprint`` and ``known``.
     Raises DumpUnreadable.
     """
     graph = read_graph(path)
@@ -36,13 +37,16 @@ def _about(graph: HeapGraph, found: Reach, name: str) -> dict[str, Any] | None:
     rows = np.nonzero(graph.of_types([info.name == name for info in graph.types]))[0].astype(np.int32)
     if not len(rows):
         return None
-    holder = group_by_holder(graph, found, rows, examined=_EXAMINED)[0].text
+    groups = group_by_holder(graph, found, rows, examined=_EXAMINED)
+    holder = groups[0].text
     known = known_retention(holder)
+    ending = sum(group.count for group in groups if (of := known_retention(group.text)) is not None and of.harmless)
     return {
         "type": name,
         "instances": len(rows),
         "unreached": int(np.isin(found.stage[rows], (TRASH, UNEXPLAINED)).sum()),
         "unreachable": int((found.stage[rows] == TRASH).sum()),
+        "ending": round(len(rows) * ending / sum(group.count for group in groups)),
         "holder": holder,
         "fingerprint": fingerprint(name, holder),
         "known": known.as_json() if known else None,

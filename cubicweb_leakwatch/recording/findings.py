@@ -34,6 +34,9 @@ MOST_LOOKS = 3
 """Looks into a process for one finding, where they fail: another may have its turn, or memory be short."""
 
 TYPES_LOOKED_AT = 5
+LOOKED_INTO = ("python-objects", "uncollectable")
+"""Kinds that a look can tell more of: what no Python object holds, it does not see."""
+
 SAME_LEAK_S = 90 * 86400.0
 """A leak that comes back within this time after its finding closed opens that one again."""
 
@@ -93,6 +96,8 @@ class Findings:
         if not finding["leak"]:
             self._looks.pop(process, None)
             self._tried.pop(process, None)
+            return finding
+        if finding["kind"] not in LOOKED_INTO:
             return finding
         opens = self._in_a_row.get((process, True), 0) + 1 >= ROUNDS_TO_OPEN
         if opens and process not in self._looks and self._tried[process] < MOST_LOOKS:

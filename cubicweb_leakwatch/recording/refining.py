@@ -14,7 +14,7 @@ _MOST = 0.5
 """Share of the objects of a type, or of those that came since the growth began, that decides what is said of all."""
 
 _WAITING_S = 6 * 3600.0
-"""Trash in cycles that has waited for so long will not be collected any more."""
+"""What has grown for so long, most of it trash, is not collected any more; no cache of CubicWeb's fills so long."""
 
 _PLUMBING = ("builtins.", "collections.", "types.", "functools.", "weakref.", "_weakref.")
 _FEWEST_IN_A_PILE = 50
@@ -30,13 +30,10 @@ def refined(finding: Finding, look: Mapping[str, Any], now: float) -> Finding:
     if about is None:
         return finding
     finding = dataclasses.replace(finding, holder=about["holder"])
-    grown = _MOST * _grown(finding, about, now)
-    if finding.kind == "python-objects" and about.get("unreachable", 0) >= grown and not _long_since(finding, now):
+    if finding.kind == "python-objects" and _comes_back(about) and not _long_since(finding, now):
         finding = dataclasses.replace(finding, kind="warming-up")
-        finding = _noted(
-            finding, "what grows is trash in cycles that waits for the collector: it runs rarely, or is off"
-        )
-    elif finding.kind == "python-objects" and about.get("unreached", 0) >= grown:
+        finding = _noted(finding, "most of what grows waits for the collector, or lies in caches that have an end")
+    elif finding.kind == "python-objects" and about.get("unreached", 0) >= _MOST * _grown(finding, about, now):
         finding = dataclasses.replace(finding, kind="uncollectable")
         finding = _noted(finding, "no module, frame or thread reaches these objects, and yet they live")
     known = about.get("known")
@@ -89,6 +86,12 @@ def _grown(finding: Finding, about: Mapping[str, Any], now: float) -> float:
     grown = rate * hours
     there = float(about.get("instances", about.get("objects", 0)))
     return min(there, grown) if grown > 0 else there
+
+
+def _comes_back(about: Mapping[str, Any]) -> bool:
+    """Whether most objects of a type will go by themselves, or are of a number that has an end."""
+    there = about.get("instances", about.get("objects", 0))
+    return bool(about.get("unreachable", 0) + about.get("ending", 0) >= _MOST * max(there, 1))
 
 
 def _long_since(finding: Finding, now: float) -> bool:

@@ -31,6 +31,7 @@ LEAST_SAMPLES = 10
 _FEW_SAMPLES = 20
 _ALONE_SAMPLES = 60
 _START_SAMPLES = 30
+_95 = 1.96
 _MOST_LIVES = 6
 _LEAST_LIFE = 3
 
@@ -104,7 +105,7 @@ class _Case:
             rate_high=(trend.high if grows else max(0.0, trend.high)) * 3600,
             bytes_per_request=_per_request(meters.history, trend) if grows else None,
             confidence=round(verdict.confidence, 3),
-            culprits=culprits_of(meters, trend, verdict.meter) if self.leak else (),
+            culprits=culprits_of(meters, trend, verdict.meter) if self.leak and verdict.kind != "native" else (),
             views=(tasks_of(meters, trend) or views_of(meters, trend)) if self.leak else (),
             ceiling=_ceiling(meters, verdict) if verdict.kind == "plateau" else None,
             seconds_to_limit=_seconds_to_limit(meters, trend, limit, verdict),
@@ -211,9 +212,14 @@ def _seconds_to_limit(meters: Meters, trend: Trend, limit: int | None, verdict: 
 
 
 def _limit_interval(meters: Meters, trend: Trend, limit: int) -> list[float | None]:
-    """Return the earliest and the latest time the limit is reached in, by the rate's interval; None for never."""
-    room = max(0.0, limit - meters.by_name["rss"].level)
-    return [room / rate if rate > 0 else None for rate in (trend.high, trend.low)]
+    """Return the earliest and the latest time the limit is reached in; None for never.
+
+    By the rate's interval, and by how far RSS usually is from its trend, for it may touch the limit on its way up.
+    """
+    rss = meters.by_name["rss"]
+    room, swing = limit - rss.level, _95 * max(rss.swing, rss.trend.noise)
+    ends = ((room - swing, trend.high), (room + swing, trend.low))
+    return [max(0.0, way / rate) if rate > 0 else None for way, rate in ends]
 
 
 def _compared(finding: Finding, before: _Case, deployment: Event) -> Finding:

@@ -34,6 +34,12 @@ def test_trash_that_waits_for_the_collector_is_no_leak_yet() -> None:
     assert refined(LEAK, trash, NOW).kind == "uncollectable"
 
 
+def test_caches_that_have_an_end_are_no_leak() -> None:
+    """Parsed queries, in CubicWeb's cache for the most part and else waiting for the collector: warming up."""
+    filling = {"types": [about(unreachable=300, unreached=300, ending=400)], "piles": []}
+    assert refined(LEAK, filling, NOW - 30000).kind == "warming-up"
+
+
 def test_containers_are_named_by_their_owner():
     """Where only dictionaries were seen to grow, the class that piles up with them comes first."""
     plumbing = Finding("web-1", "python-objects", since=NOW - 3600, culprits=(Culprit("builtins.dict", 50.0),))
