@@ -38,7 +38,7 @@ def new_reports(directory: Path, process: str | None = None, *, limit: int = 20,
     """
     choose(directory, process)
     asked = time.time()
-    with _turn(directory, wait_s):
+    with turn(directory, wait_s):
         meanwhile = [report for report in last_reports(directory, process) if taken_at(report) >= asked]
         if process is not None and meanwhile:
             return live.Look(meanwhile)
@@ -54,7 +54,7 @@ def look_at_growth(directory: Path, process: str, types: Sequence[str]) -> dict[
     Raises ``LeakwatchError`` when no look is possible, with code ``busy`` when its turn does not come.
     """
     address = choose(directory, process)[-1]
-    with _turn(directory, TURN_S), live.taken_dump(address) as dump:
+    with turn(directory, TURN_S), live.taken_dump(address) as dump:
         return run_apart(
             "cubicweb_leakwatch.heap",
             *("leaking", "--", dump["path"], *types),
@@ -69,7 +69,7 @@ def last_reports(directory: Path, process: str | None = None) -> list[dict[str, 
     found = []
     for address in find_probes(directory):
         if process is None or process in (address.name, str(address.pid)):
-            report = _kept(_path(directory, address.name, address.pid))
+            report = _kept(report_path(directory, address.name, address.pid))
             if report is not None:
                 found.append(report)
     return found
@@ -98,7 +98,7 @@ def analyse_apart(path: str, *, limit: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _turn(directory: Path, wait_s: float) -> Iterator[None]:
+def turn(directory: Path, wait_s: float) -> Iterator[None]:
     """Hold the lock that only one look has; it goes with its holder, even a killed one."""
     try:
         lock = (directory / "look.lock").open("a")
@@ -121,18 +121,19 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _path(directory: Path, name: str, pid: int) -> Path:
+def report_path(directory: Path, name: str, pid: int) -> Path:
+    """Return where the report of a process lies; further looks lie beside it, with other endings."""
     return directory / "reports" / f"{name}-{pid}.json"
 
 
 def _keep(directory: Path, report: dict[str, Any]) -> None:
     """Write the report whole or not at all, and drop those of processes that have gone."""
     process = report["process"]
-    path = _path(directory, process["name"], process["pid"])
+    path = report_path(directory, process["name"], process["pid"])
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    living = {_path(directory, address.name, address.pid) for address in find_probes(directory)}
+    living = {f"{address.name}-{address.pid}" for address in find_probes(directory)}
     for old in path.parent.iterdir():
-        if old not in living:
+        if old.name.lstrip(".").partition(".")[0] not in living:
             old.unlink(missing_ok=True)
     write_private(path, json.dumps(report))
 

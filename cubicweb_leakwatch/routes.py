@@ -16,7 +16,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.security import DENY_ALL, NO_PERMISSION_REQUIRED, Allow
 
-from cubicweb_leakwatch import probing, twins
+from cubicweb_leakwatch import heap_routes, probing, twins
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.probe.process import this_process
 from cubicweb_leakwatch.probe.runtime import runtime_path
@@ -55,6 +55,7 @@ def includeme(config: Configurator) -> None:
     config.add_view(restart, route_name="leakwatch-restart", permission="leakwatch")
     config.add_view(snapshot, route_name="leakwatch-snapshot", permission="leakwatch")
     twins.includeme(config, Managers)
+    heap_routes.includeme(config, Managers)
 
 
 def serving(_event: ApplicationCreated) -> None:

@@ -14,7 +14,7 @@ from cubicweb import Unauthorized
 from cubicweb.predicates import match_user_groups
 from cubicweb.server import Service
 
-from cubicweb_leakwatch import audit, live, reports
+from cubicweb_leakwatch import audit, live, looks, reports
 from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.probe.runtime import runtime_path
 from cubicweb_leakwatch.recording import coarse, growth, history
@@ -94,6 +94,46 @@ class Conclusions(ManagersService):
     def act(self) -> list[dict[str, Any]]:
         """Return a finding (as documented) for each process, at most an hour old."""
         return read_findings(self.directory)
+
+
+class HeapLook(ManagersService):
+    """A further look into one process's heap."""
+
+    __regid__ = "leakwatch_look"
+
+    def act(self, process: str, kind: str, type_name: str = "") -> dict[str, Any]:
+        """Take it and return what it found: ``kind`` is one of ``looks.KINDS``."""
+        return looks.take_look(self.directory, process, kind, type_name=type_name)
+
+
+class HeapLooks(ManagersService):
+    """What the last further looks into a process found."""
+
+    __regid__ = "leakwatch_looks"
+
+    def act(self, process: str) -> dict[str, dict[str, Any]]:
+        """Return it by kind; nobody is asked."""
+        return looks.kept_looks(self.directory, process)
+
+
+class HoldersPicture(ManagersService):
+    """The picture of the holders that were looked for last."""
+
+    __regid__ = "leakwatch_picture"
+
+    def act(self, process: str, form: str) -> bytes | None:
+        """Return it as ``svg`` or ``dot``; None when there is none."""
+        return looks.kept_picture(self.directory, process, form)
+
+
+class HeapDump(ManagersService):
+    """A heap dump to take away."""
+
+    __regid__ = "leakwatch_dump"
+
+    def act(self, process: str) -> dict[str, Any]:
+        """Return ``path``, ``name`` and ``bytes`` of a dump; who asked removes the file."""
+        return looks.dump_to_send(self.directory, process)
 
 
 class TypeCounts(ManagersService):

@@ -9,6 +9,7 @@ from cubicweb_leakwatch.heap.cycles import find_cycles
 from cubicweb_leakwatch.heap.dominators import Dominators, dominate
 from cubicweb_leakwatch.heap.graph import HeapGraph, Ints, Longs, read_graph
 from cubicweb_leakwatch.heap.holders import find_types, group_by_holder
+from cubicweb_leakwatch.heap.largest import largest_objects, retained_by_module
 from cubicweb_leakwatch.heap.reach import Reach, reach
 from cubicweb_leakwatch.heap.shapes import describe_cycles
 from cubicweb_leakwatch.heap.suspects import alone, find_suspects, over_referenced
@@ -39,6 +40,9 @@ def analyze_graph(
         "bytes": int(graph.size.sum()),
         "types": types[:limit],
         "suspects": find_suspects(graph, found, tree, limit=limit),
+        "largest": largest_objects(graph, found, tree, limit),
+        "modules": retained_by_module(graph, tree, limit),
+        "growing": _growing(graph, found, types),
         "unreachable": _unreachable(graph, found, limit),
         "over_referenced": _over_referenced(graph, found, limit),
         "cycles": describe_cycles(graph, found, find_cycles(graph, found))[:limit],
@@ -94,6 +98,22 @@ def _over_referenced(graph: HeapGraph, found: Reach, limit: int) -> list[dict[st
     """Count, by type, objects that live by references which nothing in the heap explains: a leak in C code looks so."""
     keep = over_referenced(graph, found) & alone(found)
     return sorted(type_rows(graph, keep), key=lambda row: -row["count"])[:limit]
+
+
+def _growing(graph: HeapGraph, found: Reach, types: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the holders of the types that grew most since the process's own baseline; none without one."""
+    grown = sorted((row for row in types if (row["delta"] or 0) > 0), key=lambda row: -row["delta"])
+    chosen = grown[:_GROWN_TYPES_TRACED]
+    return [
+        {
+            "type": row["type"],
+            "delta": row["delta"],
+            "holders": [
+                {"text": text, "count": round(count)} for text, count in _by_holder(graph, found, row["type"]).items()
+            ][:10],
+        }
+        for row in chosen
+    ]
 
 
 def _growth(

@@ -6,8 +6,11 @@ from cubicweb_leakwatch.heap.graph import HeapGraph
 from cubicweb_leakwatch.heap.holders import Group, root_name
 from cubicweb_leakwatch.heap.reach import Reach
 from cubicweb_leakwatch.heap.words import short_name
+from cubicweb_leakwatch.plain_text import clean
 
 MOST_NODES = 200
+_LONGEST_LINE = 200
+_BREAK = "\0"  # where a label of ours has a new line; what the program named may hold any character but is cleaned
 
 
 def dot_text(graph: HeapGraph, found: Reach, groups: list[Group]) -> str:
@@ -22,11 +25,13 @@ def dot_text(graph: HeapGraph, found: Reach, groups: list[Group]) -> str:
         for before, link in pairwise(chain):
             nodes.setdefault(link.row, short_name(graph, link.row))
             edges[before.row, link.row] = link.label
-        nodes[chain[-1].row] += f"\n{group.count} held like this"
+        nodes[chain[-1].row] += f"{_BREAK}{group.count} held like this"
     lines = [f"  n{row} [label={_quoted(label)}];" for row, label in nodes.items()]
     lines += [f"  n{source} -> n{target} [label={_quoted(label)}];" for (source, target), label in edges.items()]
     return "\n".join(["digraph holders {", "  rankdir=LR;", '  node [shape=box, fontname="sans"];', *lines, "}", ""])
 
 
 def _quoted(label: str) -> str:
-    return '"' + label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    """Quote a label whose lines may hold anything: control and direction characters become visible escapes."""
+    lines = [clean(line, _LONGEST_LINE).replace("\\", "\\\\").replace('"', '\\"') for line in label.split(_BREAK)]
+    return '"' + "\\n".join(lines) + '"'

@@ -9,15 +9,17 @@ from cubicweb_web.views import debug
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.views import gc_report
 from cubicweb_leakwatch.views.access import ManagersOnly, for_managers
+from cubicweb_leakwatch.views.heap_looks import further
 from cubicweb_leakwatch.views.markup import Html, element, join
 from cubicweb_leakwatch.views.page import Page
 from cubicweb_leakwatch.views.processes import overview
+from cubicweb_leakwatch.views.sheet import Sheet
 
 
 class LeakwatchGCView(Page, StartupView):
     """What a process keeps alive; the process is chosen by ``process=web-2``, and looked at when it is chosen.
 
-    Opening the page without one walks no heap.
+    Opening the page without one walks no heap, nor does ``show=kept``; each further look is a button of its own.
     """
 
     __regid__ = "gc"
@@ -35,6 +37,7 @@ class LeakwatchGCView(Page, StartupView):
             ]
             self.w(self.choice(processes, chosen))
             self.w(self.look(chosen) if chosen else self.overview(processes))
+            self.w(join([self.further(processes, chosen)]))
         except LeakwatchError as error:
             self.w(self.failure(error))
         self.end()
@@ -60,9 +63,17 @@ class LeakwatchGCView(Page, StartupView):
         return join([element("p", self._cw._("Look into:")), nav, element("p", cost, class_="lw-note")])
 
     def look(self, process: str) -> Html:
-        """Return the report of one process, looked at now."""
-        reports = self._cw.call_service("leakwatch_gc", process=process)
+        """Return the report of one process, looked at now; with ``show=kept`` the last one, for nothing."""
+        reports = self._cw.call_service("leakwatch_gc", process=process, look=self.parameter("show") != "kept")
         return join(gc_report.report(data, self.figures) for data in reports)
+
+    def further(self, processes: list[dict[str, Any]], chosen: str | None) -> Html | None:
+        """Return the further looks into the chosen process."""
+        found = [process for process in processes if chosen in (process["name"], str(process["pid"]))]
+        if not found:
+            return None
+        kept = self._cw.call_service("leakwatch_looks", process=found[0]["name"])
+        return further(Sheet(self._cw), found[0], kept)
 
     def overview(self, processes: list[dict[str, Any]]) -> Html:
         """Return what is known without a look: memory of each process, and what the last looks found."""

@@ -4,7 +4,7 @@ from unittest import mock
 
 from face_data import process, report, status
 
-from cubicweb_leakwatch import live, reports, sobjects
+from cubicweb_leakwatch import live, looks, reports, sobjects
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.recording import coarse, growth, history
 from cubicweb_leakwatch.serve import control
@@ -23,6 +23,7 @@ class Answers:
         self.lives = []
         self.looks = []
         self.kept = []
+        self.further = {}
         self.launcher = {"flags": [], "restarts": []}
 
     def start(self, test):
@@ -31,6 +32,7 @@ class Answers:
             (live, "status"): self._status,
             (reports, "last_reports"): lambda *_a, **_k: self.kept,
             (reports, "new_reports"): self._look,
+            (looks, "kept_looks"): lambda *_a: self.further,
             (coarse, "read_coarse_samples"): lambda *_a, **_k: self.samples,
             (history, "read_samples"): lambda *_a, **_k: self.samples,
             (history, "read_restarts"): lambda *_a, **_k: self.restarts,
