@@ -7,6 +7,9 @@ from typing import Any
 from cubicweb_leakwatch.errors import LeakwatchError
 
 _FRAMES = 60
+_CALLING = {"ceval.c", "call.c", "methodobject.c", "descrobject.c", "pycore_call.h", "pycore_ceval.h", "abstract.h"}
+"""Files of the interpreter that only pass a call on."""
+
 _Key = tuple[str, int, str]
 
 
@@ -54,7 +57,7 @@ def _function(record: Any) -> _Key:
         if python and frame == python[0]:
             break
         inner.append(frame)
-    inner = [frame for frame in inner if not frame[0].startswith(("_PyEval", "PyEval", "_PyObject_Vectorcall"))]
+    inner = [frame for frame in inner if frame[1].rpartition("/")[2] not in _CALLING]
     name, file, line = inner[-1] if inner else ("no C code", "?", 0)
     return _key(name, file, line)
 
