@@ -5,7 +5,8 @@
 For each size: a process with about that many tracked objects measures ``collections.Counter(map(type,
 gc.get_objects()))``, ``objgraph.typestats()`` and ``os.fork()`` alone, counts and dumps itself in a forked copy, then
 has the dump analysed in a process of its own (types, garbage, trash, cycles, retained sizes, suspects, and the holders
-of the five largest types). Times in ms, wall and processor; memory in MiB (peak of the process that does it).
+of the five types that grew most). ``page_p99`` is that of a task of 3 ms that another thread does all the time, quiet
+and during the dump. Times in ms, wall and processor; memory in MiB (peak of the process that does it).
 """
 
 import collections
@@ -16,6 +17,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,14 +25,8 @@ from typing import Any
 _ANALYSIS = """
 import json, resource, sys, time
 started = time.monotonic()
-from cubicweb_leakwatch.heap.analyze import analyze_graph
-from cubicweb_leakwatch.heap.graph import read_graph
-from cubicweb_leakwatch.heap.holders import holder_groups
-from cubicweb_leakwatch.heap.reach import reach
-graph = read_graph(sys.argv[1])
-report = analyze_graph(graph)
-found = reach(graph)
-holders = [holder_groups(graph, found, row["type"])[0].text for row in report["types"][:5]]
+from cubicweb_leakwatch.heap.analyze import analyze
+report = analyze(sys.argv[1])
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(json.dumps({
     "wall_ms": (time.monotonic() - started) * 1000,
@@ -38,6 +34,7 @@ print(json.dumps({
     "peak_mib": used.ru_maxrss / 1024,
     "first_suspect": report["suspects"][0]["type"],
     "holder": report["suspects"][0]["holder"],
+    "growing_types_with_holders": len(report["growing"]),
 }))
 """
 
@@ -67,6 +64,43 @@ def fork_alone() -> None:
     os.waitpid(pid, 0)
 
 
+class Pages(threading.Thread):
+    """A thread that answers a page of 3 ms all the time, and notes how long each took."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.times: list[float] = []
+        self.wanted = True
+
+    def run(self) -> None:
+        """Work until it is no longer wanted."""
+        while self.wanted:
+            started = time.perf_counter()
+            while time.perf_counter() - started < 0.0005:
+                sum(range(200))
+            time.sleep(0.0025)
+            self.times.append((time.perf_counter() - started) * 1000)
+
+    def p99(self) -> float:
+        """Stop, and return the 99th percentile in ms."""
+        self.wanted = False
+        self.join()
+        return sorted(self.times)[int(len(self.times) * 0.99)]
+
+
+def pages_during(job: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what the job returned, and the 99th percentile of the pages meanwhile."""
+    pages = Pages()
+    pages.start()
+    return job(), pages.p99()
+
+
+def rss_mib() -> float:
+    """Return what this process has resident now."""
+    with open("/proc/self/statm") as statm:  # noqa: PTH123
+        return int(statm.read().split()[1]) * 4096 / (1 << 20)
+
+
 def measure(objects: int) -> dict[str, Any]:
     """Build a heap of about ``objects`` tracked objects here and measure everything on it."""
     import objgraph
@@ -81,13 +115,22 @@ def measure(objects: int) -> dict[str, Any]:
     fork = min(timed(fork_alone) for _ in range(3))
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     counts = min((take_counts() for _ in range(3)), key=lambda taken: taken.pause_ms)
+    baseline = {"tracked": {name: count // 2 for name, count in counts.tracked.items()}, "everything": None}
+    _, quiet = pages_during(lambda: time.sleep(3))
+    resident = rss_mib()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "heap.dump")  # noqa: PTH118
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        dump = take_dump(path, header={}, time_limit_s=600)
+        asked = time.monotonic()
+        dump, busy = pages_during(lambda: take_dump(path, header={}, baseline=baseline, time_limit_s=600))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", _ANALYSIS, path], capture_output=True, text=True, check=True)
+        whole = (time.monotonic() - asked) * 1000
     return {
+        "whole_answer_ms": whole,
+        "page_p99_quiet_ms": quiet,
+        "page_p99_during_ms": busy,
+        "rss_change_mib": rss_mib() - resident,
         "tracked": len(gc.get_objects()),
         "kept": len(kept),
         "rss_mib": rss,

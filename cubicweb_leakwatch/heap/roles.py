@@ -19,6 +19,8 @@ _BASES = {
     "rql": {"rql.base.BaseNode"},
     "form": {"cubicweb_web.form.Form", "cubicweb.web.form.Form"},
     "session": {"cubicweb.server.session.Session", "cubicweb.pyramid.core.Session"},
+    "hook": {"cubicweb.server.hook.Hook"},
+    "operation": {"cubicweb.server.hook.Operation"},
 }
 
 

@@ -223,6 +223,8 @@ def roles(values: Report | None, figures: Figures) -> Html | None:
         "rql": _("RQL syntax trees"),
         "form": _("forms"),
         "session": _("sessions"),
+        "hook": _("hooks pending"),
+        "operation": _("operations pending"),
     }
     rows = [(names.get(key, key), figures.count(value)) for key, value in values.items() if key != "entity"]
     entities = values.get("entity") or {}

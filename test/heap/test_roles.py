@@ -18,6 +18,8 @@ Form = made("cubicweb_web.form.Form")
 kept = [Request(), Request(), Person(), Person(), Person(), Entity(), Form()]
 kept += [made("cubicweb.rset.ResultSet")(), made("rql.nodes.VariableRef", Node)(), made("rql.stmts.Union", Node)()]
 kept.append(made("cubicweb.pyramid.core.Session")())
+Operation = made("cubicweb.server.hook.Operation")
+kept += [made("cubicweb.hooks.syncschema.AddOp", Operation)(), Operation(), made("cubicweb.server.hook.Hook")()]
 for opened in (True, True, False, None):
     kept.append(Connection())
     kept[-1]._open = opened
@@ -38,6 +40,8 @@ def test_requests_connections_entities_and_the_rest_are_counted(dump_of: Callabl
         "rql": 2,
         "form": 1,
         "session": 1,
+        "hook": 1,
+        "operation": 2,
     }
 
 
