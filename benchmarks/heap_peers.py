@@ -42,7 +42,7 @@ def ways(kept: dict[int, Request]) -> dict[str, Callable[[], Any]]:
     return {
         "Counter(map(type, gc.get_objects()))": lambda: collections.Counter(map(type, gc.get_objects())),
         "objgraph.typestats()": lambda: module("objgraph").typestats(),
-        "objgraph.growth()": lambda: module("objgraph").growth(file=open(os.devnull, "w")),  # noqa: PTH123
+        "objgraph.growth()": lambda: module("objgraph").growth(),
         "objgraph.find_backref_chain()": lambda: module("objgraph").find_backref_chain(
             kept[17], module("objgraph").is_proper_module
         ),
