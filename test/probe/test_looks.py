@@ -22,17 +22,18 @@ import sys, time
 from pathlib import Path
 from cubicweb_leakwatch.probe.process import ProcessState
 from cubicweb_leakwatch.probe.server import start_probe
-start_probe(Path(sys.argv[1]), "demo", ProcessState(name="web-1", role="web"))
 Entry = type('{HOSTILE}', (), {{"__module__": "app"}})
 CACHE = []
+def keep(n):
+    entry = Entry()
+    entry.text = "%d" % n * 100
+    CACHE.append(entry)
+for n in range(4000):
+    keep(n)
+start_probe(Path(sys.argv[1]), "demo", ProcessState(name="web-1", role="web"))
 while True:
-    CACHE += [Entry() for _ in range(200)]
-    CACHE[-1].text = "x" * 5000
-    if len(CACHE) >= 400:
-        del CACHE[:50]
-    time.sleep(0.01)
-    if len(CACHE) > 4000:
-        time.sleep(60)
+    keep(0)
+    time.sleep(0.05)
 """
 NAME = 'app.<script>"\x1b\u202e\n'
 
