@@ -103,6 +103,7 @@ class HeapLook(ManagersService):
 
     def act(self, process: str, kind: str, type_name: str = "") -> dict[str, Any]:
         """Take it and return what it found: ``kind`` is one of ``looks.KINDS``."""
+        self.admit(process)
         return looks.take_look(self.directory, process, kind, type_name=type_name)
 
 
@@ -133,6 +134,7 @@ class HeapDump(ManagersService):
 
     def act(self, process: str) -> dict[str, Any]:
         """Return ``path``, ``name`` and ``bytes`` of a dump; who asked removes the file."""
+        self.admit(process)
         return looks.dump_to_send(self.directory, process)
 
 
