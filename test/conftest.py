@@ -2,10 +2,14 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Debian keeps the server side of PostgreSQL, and what root runs, off an ordinary user's PATH.
 EXTRA_FOLDERS = ("usr/sbin", "sbin", "usr/lib/postgresql/*/bin")
