@@ -17,7 +17,7 @@ from cubicweb_leakwatch import live
 from cubicweb_leakwatch.apart import run_apart, write_private
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.probe.client import choose
-from cubicweb_leakwatch.probe.runtime import find_probes
+from cubicweb_leakwatch.probe.runtime import find_probes, lock_file
 
 ANALYSIS_TIMEOUT_S = 120.0
 FRESH_S = 10.0
@@ -101,7 +101,7 @@ def analyse_apart(path: str, *, limit: int) -> dict[str, Any]:
 def turn(directory: Path, wait_s: float) -> Iterator[None]:
     """Hold the lock that only one look has; it goes with its holder, even a killed one."""
     try:
-        lock = (directory / "look.lock").open("a")
+        lock = lock_file(directory / "look.lock")
     except OSError as error:
         raise LeakwatchError(f"cannot use the runtime directory {directory}: {error.strerror}") from error
     with lock:

@@ -144,7 +144,9 @@ class Sentence:
         if _CACHED in words:  # an entry's key is a tuple of the arguments: where in it the object lies says nothing
             place = words.index(_CACHED) + 1
             words[place:] = [*words[place : place + 1], *dropwhile("[…]".__eq__, words[place + 1 :])]
-        return _fold(words) + "".join(self._place(before.row, link.row) for before, link in pairwise(chain))
+        # What a root of no name holds follows a colon; where it is the root itself that is named, nothing does.
+        told = _fold(words).removesuffix(": ")
+        return told + "".join(self._place(before.row, link.row) for before, link in pairwise(chain))
 
     def root(self, row: int) -> str:
         """Name where a chain begins."""

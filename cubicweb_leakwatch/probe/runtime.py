@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from cubicweb_leakwatch.errors import ConfigurationError
 
@@ -52,6 +53,7 @@ def _move_in(path: Path, home: Path) -> Path:
     """Note in the directory whose it is; return that of ``home``, another one where somebody was faster."""
     with names_locked(path):
         if _tenant(path) is None:
+            (path / TENANT).touch(0o600)
             (path / TENANT).write_text(str(home), encoding="utf-8")
     return runtime_path(home)
 
@@ -145,9 +147,14 @@ def free_name(directory: Path, role: str) -> str:
 @contextlib.contextmanager
 def names_locked(directory: Path) -> Iterator[None]:
     """Hold the lock under which names are chosen and sockets bound, so that no two processes take one name."""
-    with (directory / "names.lock").open("a") as lock:
+    with lock_file(directory / "names.lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def lock_file(path: Path) -> IO[bytes]:
+    """Open a file to take a lock on, the instance's user's alone; raises OSError where it cannot be made."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "r+b")
 
 
 @contextlib.contextmanager

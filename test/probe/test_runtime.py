@@ -25,6 +25,16 @@ def test_the_directory_lies_in_the_data_home_and_is_private(tmp_path, monkeypatc
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
+def test_no_file_of_the_directory_is_open_to_others(tmp_path, monkeypatch):
+    """Locks and the note of whose it is: read and written by the instance's user alone."""
+    monkeypatch.setenv("CW_RUNTIME_DIR", str(tmp_path / "run"))
+    (tmp_path / "data").mkdir()
+    path = runtime.runtime_dir(tmp_path / "data")
+    with runtime.names_locked(path):
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.iterdir()}
+    assert modes == {"names.lock": 0o600, "instance": 0o600}
+
+
 def test_cw_runtime_dir_wins(tmp_path, monkeypatch):
     """CW_RUNTIME_DIR is where the operator wants it."""
     monkeypatch.setenv("CW_RUNTIME_DIR", str(tmp_path / "run"))
