@@ -1,0 +1,65 @@
+"""The database goes away under load: workers answer on, none is lost, and what was measured arrives once."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from clusters import Cluster, cluster
+from cubicweb_leakdemo.runner.instance import Instance
+from cubicweb_leakdemo.runner.traffic import Traffic
+from sites import make_instance, query, served
+
+from cubicweb_leakwatch.serve.control import ask_launcher
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+OPTIONS = {"leakwatch-interval": "1s", "leakwatch-types": "0"}
+
+
+@pytest.fixture
+def postgres(needs_program: Callable[[str, str], str]) -> Iterator[Cluster]:
+    """Run a cluster that can be stopped and started again."""
+    with cluster(needs_program) as running:
+        yield running
+
+
+def times(instance: Instance) -> list[tuple[str, float]]:
+    """Return process and time of each recorded snapshot."""
+    rows = query(instance, "Any N, T ORDERBY T WHERE S snapshot_of P, P name N, S t T")
+    return [(name, t) for name, t in rows]
+
+
+def outcome(directory: str, restart_id: str) -> str | None:
+    """Return how a restart ended; None while it goes on."""
+    found = ask_launcher(directory, "restarts")["restarts"]
+    return next((record["outcome"] for record in found if record["id"] == restart_id), None)
+
+
+def test_the_database_is_away_for_a_while(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No worker is lost to a restart that cannot work, no request either; afterwards all is as if nothing had been."""
+    home = tmp_path_factory.mktemp("down") / "home"
+    instance = make_instance(home, "leakwatch", options=OPTIONS, database={**postgres.source, "db-name": "down"})
+    directory = str(instance.home / "run" / "leakwatch")
+
+    def replaced() -> str:
+        (wish,) = ask_launcher(directory, "restart", process="web-1", reason="test", by="me")["requested"]
+        site.wait_for(lambda: outcome(directory, wish["id"]) is not None, "the end of a restart", timeout_s=90)
+        return str(outcome(directory, wish["id"]))
+
+    with served(instance) as site:
+        site.wait_for(lambda: len(times(instance)) >= 4, "the first snapshots")
+        traffic = Traffic("127.0.0.1", site.port, lambda _number: "/_leakwatch/livez", rate=20.0)
+        postgres.stop()
+        last = time.time()
+        traffic.start()
+        # A successor cannot boot without its database: the old worker stays, whatever it was to be replaced for.
+        assert replaced() == "successor-failed"
+        count = traffic.stop()
+        postgres.start()
+        assert set(count.failed) == {"truncated"}, count  # whole, but a health check is no page of HTML
+        site.wait_for(lambda: sum(t > last for _name, t in times(instance)) >= 10, "what was measured meanwhile")
+        assert replaced() == "replaced"
+    recorded = times(instance)
+    assert len(recorded) == len(set(recorded))
+    own = [t for name, t in recorded if name == "scheduler"]
+    assert max(after - before for before, after in itertools.pairwise(own)) < 15.0, "a snapshot is missing"
