@@ -3,6 +3,7 @@
 import gc
 import sys
 import threading
+import types
 import weakref
 from types import FrameType
 from typing import Any
@@ -68,6 +69,8 @@ def _held(pins: Pins) -> list[Any]:
 def _thread_name(thread: Any, ident: int) -> str:
     """Read a thread's name from its attributes: ``Thread.name`` may be overridden."""
     found: Any = find_in_mro(type(thread), "__dict__")
+    if type(found) is not types.GetSetDescriptorType:  # a property of its own would be code of its own
+        return f"thread {ident}"
     try:
         attributes = found.__get__(thread)
         return plain_text(attributes.get("_name")) or f"thread {ident}"
