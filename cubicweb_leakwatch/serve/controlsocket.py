@@ -51,15 +51,17 @@ class ControlSocket:
         return self.listener.fileno()
 
     def accept(self, now: float) -> None:
-        """Take a new client of our own user; strangers and crowds are turned away."""
+        """Take a new client of our own user; strangers are turned away, in a crowd the oldest client makes room."""
         try:
             descriptor, _address = self.listener._accept()  # type: ignore[attr-defined]
         except OSError:
             return
         connection = socket.socket(fileno=descriptor)
-        if not _same_user(connection) or len(self.conversations) >= MAX_CONNECTIONS:
+        if not _same_user(connection):
             connection.close()
             return
+        if len(self.conversations) >= MAX_CONNECTIONS:
+            self._end(next(iter(self.conversations)))
         connection.setblocking(False)
         self.conversations[connection.fileno()] = Conversation(connection, now + PATIENCE_S)
 

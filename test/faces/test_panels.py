@@ -152,6 +152,14 @@ class PanelsTC(WebCWTC):
         assert "web-1: replaced, requests lost: 0." in text
         assert "data-poll" not in text
 
+    def test_a_restart_that_was_recorded_meanwhile_is_told_all_the_same(self):
+        """Whoever follows it reads how it ended, whether the page or the collector asked the launcher first."""
+        times = {"requested_at": iso_utc(self.now - 5), "exited_at": iso_utc(self.now - 1)}
+        recorded = restart(**times)
+        del recorded["stage"]
+        self.answers.restarts = [recorded]
+        assert "web-1: replaced, requests lost: 0." in self.panel("restarts")
+
     def test_a_restart_that_failed_says_why(self):
         """The old worker goes on."""
         times = {"requested_at": iso_utc(self.now - 5), "ready_at": iso_utc(self.now - 1), "exited_at": None}

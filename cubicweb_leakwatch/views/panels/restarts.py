@@ -15,6 +15,8 @@ from cubicweb_leakwatch.views.panels.base import Panel
 STEPS = (_("asked"), _("starting"), _("ready"), _("draining"), _("done"))
 """The stages of a restart, in their order."""
 
+DONE = len(STEPS) - 1
+
 AUTOPSY = _("autopsy")
 JUST_NOW_S = 120.0
 """How long a restart that is over is shown with its stages still."""
@@ -62,7 +64,7 @@ class RestartsPanel(Panel):
     def show(self, data: list[dict[str, Any]]) -> Html:
         """Return what is under way, the sum of what was lost, and the log, the newest first."""
         moving = [item for item in data if _under_way(item)]
-        fresh = [item for item in data if item.get("stage") == "done" and self._just_ended(item)]
+        fresh = [item for item in data if step_of(item) == DONE and self._just_ended(item)]
         stages = [self._stages(item) for item in (*fresh[-3:], *moving)]
         poll = element("div", *stages, class_="lw-moving", data_poll="1" if moving else None) if stages else None
         deployments = self._deployments()
@@ -80,7 +82,7 @@ class RestartsPanel(Panel):
         heading = element(
             "p", _("%s is being replaced") % clean(item["process"]), ": ", clean(item.get("reason") or "")
         )
-        if now == len(STEPS) - 1:
+        if now == DONE:
             outcome = _(item.get("outcome") or "n/a")
             told = _("%(process)s: %(outcome)s, requests lost: %(lost)s.") % {
                 "process": clean(item["process"]),
@@ -181,7 +183,7 @@ def step_of(item: dict[str, Any]) -> int:
     """Return the index of the stage that a restart is in."""
     stage = item.get("stage")
     if stage == "done" or item.get("outcome"):
-        return len(STEPS) - 1
+        return DONE
     if stage == "starting":
         return STEPS.index("ready") if item.get("ready_at") else STEPS.index("starting")
     return STEPS.index("draining") if stage == "draining" else 0
