@@ -2,6 +2,8 @@
 
 import os
 import resource
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +15,13 @@ ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/pids"))
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How many of ``what`` are in use, by this process (``own``) and by all who share the ceiling (``used``)."""
+    """How many of ``what`` are in use, by this process (``own``) and by all of ``whom`` it is (``used``)."""
 
     what: str
     own: int
     used: int
     allowed: int
+    whom: str = "its control group"
 
     @property
     def reached(self) -> bool:
@@ -26,13 +29,13 @@ class Ceiling:
         return self.used >= self.allowed * FULL and self.own * 2 >= self.used
 
     def __str__(self) -> str:
-        others = f", {self.used} with the others of its control group" if self.used != self.own else ""
+        others = f", {self.used} with the others of {self.whom}" if self.used != self.own else ""
         return f"{self.own} {self.what}{others}, {self.allowed} are allowed"
 
 
 def ceilings(connections: int = 0) -> list[Ceiling]:
     """Return the ceilings of this process that are known; ``connections`` are its clients', which no restart spares."""
-    found = [_descriptors(connections), _threads()]
+    found = [_descriptors(connections), _threads(), _tasks_of_user()]
     return [ceiling for ceiling in found if ceiling is not None]
 
 
@@ -52,6 +55,30 @@ def _threads() -> Ceiling | None:
     limit, used = _read(group / "pids.max"), _read(group / "pids.current")
     own = len(os.listdir("/proc/self/task"))  # noqa: PTH208
     return Ceiling("threads", own, int(used), int(limit)) if limit.isdigit() and used.isdigit() else None
+
+
+def _tasks_of_user() -> Ceiling | None:
+    """Threads count against ``ulimit -u`` as well, together with all that the user runs; the superuser has no such."""
+    allowed, own = resource.getrlimit(resource.RLIMIT_NPROC)[0], len(os.listdir("/proc/self/task"))  # noqa: PTH208
+    # Counting the whole host's threads each second is for those alone who may be the reason.
+    if allowed == resource.RLIM_INFINITY or os.geteuid() == 0 or own * 2 < allowed * FULL:
+        return None
+    return Ceiling("threads", own, sum(map(_tasks, _processes_of(os.getuid()))), allowed, "its user")
+
+
+def _processes_of(uid: int) -> Iterator[str]:
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            with suppress(OSError):
+                if entry.name.isdigit() and entry.stat().st_uid == uid:
+                    yield entry.path
+
+
+def _tasks(process: str) -> int:
+    try:
+        return len(os.listdir(f"{process}/task"))  # noqa: PTH208
+    except OSError:
+        return 0
 
 
 def _pids_group() -> Path | None:

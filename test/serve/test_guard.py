@@ -1,5 +1,9 @@
 """A worker's own guard: when it asks for its successor, and when it does not."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from cubicweb_leakwatch.errors import ConfigurationError
@@ -135,6 +139,25 @@ def test_the_ceilings_of_this_process_are_read():
     alone, crowded = ceilings()[0], ceilings(connections=3)[0]
     assert 3 <= alone.own < alone.allowed
     assert (alone.own - crowded.own, alone.allowed - crowded.allowed) == (3, 3)
+
+
+MANY_THREADS = """
+import os, resource, threading
+from cubicweb_leakwatch.serve.ceilings import ceilings
+os.setuid(64123)
+resource.setrlimit(resource.RLIMIT_NPROC, (80, 80))
+for _each in range(75):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+print([str(ceiling) for ceiling in ceilings() if ceiling.reached])
+"""
+
+
+def test_threads_that_the_user_may_not_have_any_more_are_a_reason():
+    """``ulimit -u`` 80 and 76 threads: the next request that needs a thread would fail."""
+    if os.getuid() != 0:
+        pytest.skip("needs root, to become a user of whom nothing else runs")
+    done = subprocess.run([sys.executable, "-c", MANY_THREADS], capture_output=True, text=True, check=False)
+    assert done.stdout == "['76 threads, 80 are allowed']\n", done.stderr
 
 
 def test_it_asks_again_when_nothing_came_of_it():

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,18 @@ def test_sigterm_answers_what_was_accepted_and_ends_with_0(launch):
         socket.create_connection(address, timeout=1)
     with pytest.raises(LauncherError, match="no launcher is running"):
         ask_launcher(str(launched.runtime), "status")
+
+
+def test_sigquit_waits_for_nobody(launch):
+    """A quick stop in the middle of an upload: no drain of five seconds, no process is left, the exit code is 0."""
+    launched = launch().until_serving()
+    with socket.create_connection(launched.address(), timeout=10) as client:
+        client.sendall(b"POST / HTTP/1.0\r\nContent-Length: 9\r\n\r\nhalf")
+        fetch(launched.address())  # by then the upload was accepted
+        launched.process.send_signal(signal.SIGQUIT)
+        assert launched.process.wait(launched.spec.timing.drain_timeout_s - 1) == 0
+        assert client.recv(1) == b""
+    assert launched.marked_pids() == []
 
 
 def test_sigint_reaches_the_launcher_alone(launch):
@@ -491,6 +504,37 @@ def test_200_wishes_at_once_are_one_restart(launch, wait):
         ids.add(launched.ask("restart", process="web-1", reason="storm", by="test")["requested"][0]["id"])
     wait(lambda: not [row for row in launched.ask("restarts")["restarts"] if row["stage"] != "done"], "the end")
     assert len(launched.finished()) == len(ids) <= 3
+
+
+FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
+
+
+@pytest.mark.parametrize("jump", ["-86400", "+86400"])
+def test_a_jump_of_the_wall_clock_ends_nothing(launch, tmp_path, needs_program, wait, jump):
+    """A day back or forth while a worker drains: its request is answered, the restart ends as any other."""
+    needs_program("faketime", "faketime")
+    (library,) = Path("/").glob(FAKETIME.lstrip("/"))
+    offset = tmp_path / "offset"
+    offset.write_text("+0\n")
+    outside = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    script = tmp_path / "launcher-0" / "worker.py"
+    # The worker keeps the true time: libfaketime breaks time.sleep.
+    honest = Child(command=("/usr/bin/env", "-u", "LD_PRELOAD", sys.executable, str(script)))
+    launched = launch(outside=outside, web=honest).until_serving()
+    with socket.create_connection(launched.address(), timeout=10) as client:
+        client.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        launched.ask("restart", process="web-1", reason="test", by="test")
+        offset.write_text(f"{jump}\n")
+        assert b"200 OK" in client.makefile("rb").read()
+    wait(launched.finished, "the restart", alive=launched.alive)
+    (record,) = launched.finished()
+    assert (record["outcome"], record["abandoned"]) == ("replaced", 0)
+    assert abs(datetime.fromisoformat(record["exited_at"]).timestamp() - time.time() - int(jump)) < 3600
 
 
 def test_a_full_disk_stops_no_restart(launch, wait):
