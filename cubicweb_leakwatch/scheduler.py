@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from cubicweb_leakwatch.booting import Boot
 from cubicweb_leakwatch.errors import EXIT_CONFIGURATION, EXIT_DONE
 from cubicweb_leakwatch.probe.process import this_process
 from cubicweb_leakwatch.serve.sdnotify import notify
@@ -64,7 +65,10 @@ def run_instance(appid: str) -> None:
         signal.signal(signum, switch.press)
     tasks = sched.scheduler(time.monotonic, switch.wait)
     repo = Repository(CubicWebConfiguration.config_for(appid), tasks)
-    repo.bootstrap()
+    boot = Boot(state)
+    with boot.reading(repo):
+        repo.bootstrap()
+    boot.confirm_later()
     try:
         notify(os.environ.get("NOTIFY_SOCKET"), READY=1)
         run_until_stopped(repo.run_scheduler, switch)

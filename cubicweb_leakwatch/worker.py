@@ -7,11 +7,13 @@ ready once it has answered, serves until it is told to drain, and shuts the repo
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from cubicweb_leakwatch import probing
+from cubicweb_leakwatch.booting import Boot
 from cubicweb_leakwatch.errors import EXIT_CONFIGURATION, EXIT_DONE, LeakwatchError
 from cubicweb_leakwatch.probe.process import this_process
 
@@ -42,20 +44,34 @@ def serve_instance(appid: str) -> int:
     refuse_early(guard_limits(os.environ))
     config = CubicWebConfiguration.config_for(appid)
     write_session_secrets(config)
-    app = wsgi_application_from_cwconfig(config)
+    boot = Boot(state)
+    with ExitStack() as stack:
+        config.repository = lambda vreg=None: booted(boot, config, vreg, stack)
+        app = wsgi_application_from_cwconfig(config)
     repo = app.application.registry["cubicweb.repository"]
+    boot.confirm_later()
     try:
         serve(
             app,
             state=state,
             probe=probing.running(),
             threads=int(os.environ.get("LEAKWATCH_THREADS") or DEFAULT_THREADS),
-            ready_check=lambda: answer_once(app, config, repo),
+            ready_check=lambda: answer_once(app, config, repo, database=not boot.without_database),
             settings=server_settings(config),
         )
     finally:
         repo.shutdown()
     return EXIT_DONE
+
+
+def booted(boot: Boot, config: Any, vreg: Any, stack: ExitStack) -> Any:
+    """Return the instance's repository, booted; ``boot`` reads along for as long as ``stack`` lasts."""
+    from cubicweb.server.repository import Repository
+
+    repo = Repository(config, vreg=vreg)
+    stack.enter_context(boot.reading(repo))
+    repo.bootstrap()
+    return repo
 
 
 def server_settings(config: Any) -> dict[str, Any]:
@@ -66,15 +82,18 @@ def server_settings(config: Any) -> dict[str, Any]:
     }
 
 
-def answer_once(app: Any, config: Any, repo: Any) -> None:
+def answer_once(app: Any, config: Any, repo: Any, *, database: bool = True) -> None:
     """Raise ``LeakwatchError`` unless the application answers a request and its database a query.
 
     The front page is asked for as well, so that the first visitor does not wait for what is loaded on first use; its
-    status is the application's affair, which the worker that is to be replaced shares.
+    status is the application's affair, which the worker that is to be replaced shares. Without a ``database``, because
+    it is away, the one request must do.
     """
     status = visit(app, config, "/_leakwatch/livez")
     if status != 200:
         raise LeakwatchError(f"the application answered {status} to a first request", code="not-ready")
+    if not database:
+        return
     with repo.internal_cnx() as cnx:
         cnx.execute("Any X WHERE X is CWSource, X name 'system'")
     visit(app, config, "/")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.recording.records import AUTOMATIC, count_automatic
+from cubicweb_leakwatch.recording.records import AUTOMATIC, budget_spent_s
 from cubicweb_leakwatch.recording.shared import Turn
 from cubicweb_leakwatch.serve.control import ask_launcher
 from cubicweb_leakwatch.watch.policy import Budget
@@ -93,24 +93,29 @@ class Arranger:
             return
         turn = Turn(self._repo)
         if not turn.take():
+            self._tell_if_spent(told)
             return
         self._turn = turn
-        allowed = [wish["id"] for wish in told["waiting"] if not (wish["automatic"] and self._budget_is_spent(turn))]
+        spent = self._tell_if_spent(told)
+        allowed = [wish["id"] for wish in told["waiting"] if not (wish["automatic"] and spent)]
         self._wish = (told["going_on"] or allowed or [None])[0]
         if self._wish is None:
             self._give_back()
         else:
             self._tell()
 
-    def _budget_is_spent(self, turn: Turn) -> bool:
-        if self._budget is None:
+    def _tell_if_spent(self, told: dict[str, Any]) -> bool:
+        """Have the launcher hold back what is automatic while the budget of all hosts is spent: a hard limit, too."""
+        if self._budget is None or not any(wish["automatic"] for wish in told["waiting"]):
             return False
-        spent = count_automatic(turn.cnx, self._budget.per_s)
-        turn.cnx.commit()
-        return spent >= self._budget.count
+        with self._repo.internal_cnx() as cnx:
+            spent_s = budget_spent_s(cnx, self._budget.count, self._budget.per_s)
+        if spent_s:
+            self._tell(spent_s=spent_s)
+        return spent_s > 0.0
 
-    def _tell(self) -> dict[str, Any]:
-        return ask_launcher(self._directory, "turn", for_s=HOLD_S, grant=self._wish)
+    def _tell(self, **more: float) -> dict[str, Any]:
+        return ask_launcher(self._directory, "turn", for_s=HOLD_S, grant=self._wish, **more)
 
     def _give_back(self) -> None:
         turn, self._turn, self._wish = self._turn, None, None

@@ -1,9 +1,9 @@
 """The looping task: measure every process of the instance on this host, record it, conclude, thin what is old.
 
 Everything is measured before the database is opened, and written in short transactions: on SQLite a write transaction
-held for seconds locks the whole site out. While the database is away, what was measured waits here; a collector that
-was away itself finds the last hour in the processes. A round has a thread of its own: heap copies and a slow database
-must not hold up the site's other looping tasks, which all share one thread.
+held for seconds locks the whole site out. While the database is away, what was measured waits here and in a file; a
+collector that was away itself finds the last hour in the processes. A round has a thread of its own: heap copies and a
+slow database must not hold up the site's other looping tasks, which all share one thread.
 """
 
 import logging
@@ -19,11 +19,11 @@ from cubicweb import ValidationError
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.probe.runtime import runtime_dir
-from cubicweb_leakwatch.recording import keeping, records, requests, restarting
+from cubicweb_leakwatch.recording import keeping, records, requests, restarting, waiting
 from cubicweb_leakwatch.recording.arranger import Arranger
 from cubicweb_leakwatch.recording.elsewhere import Elsewhere
 from cubicweb_leakwatch.recording.findings import Findings
-from cubicweb_leakwatch.recording.measuring import Measured, Measurement, Meter
+from cubicweb_leakwatch.recording.measuring import Measurement, Meter
 from cubicweb_leakwatch.recording.notify import notifier
 from cubicweb_leakwatch.recording.restartlog import finished_restarts
 from cubicweb_leakwatch.recording.shared import database_now, is_shared
@@ -57,7 +57,8 @@ class Collector:
             self.directory, repo.config.appid, types=settings.types, interval_s=settings.interval_s or 60.0
         )
         self._last = Measurement((), frozenset(), ())
-        self._waiting: deque[tuple[Measured, str | None]] = deque(maxlen=MAX_WAITING)
+        self._waiting: deque[waiting.Waiting] = deque(waiting.read(self.directory), maxlen=MAX_WAITING)
+        self._waits_in_file = bool(self._waiting)
         self.elsewhere = Elsewhere(self.host, self.directory)
         self._arranger: Arranger | None = None
         self._journal_lock = threading.Lock()
@@ -114,7 +115,7 @@ class Collector:
         for failure in measurement.failures:
             logger.warning("not measured: %s", failure.message)
         self._waiting.extend((measured, note) for measured in measurement.processes)
-        self._write_waiting()
+        self._write_or_keep()
         self.record_restarts()
         self._write(lambda cnx: records.record_ends(cnx, self.host, measurement.present))
         return {
@@ -132,6 +133,18 @@ class Collector:
         found = self.findings.update(self._write, {each.identity.name: each.limit for each in processes})
         past = self._write(lambda cnx: restarting.read_past(cnx, self.host, time.time()))
         restarting.replace_if_due(self.directory, self.settings.rules, processes, found, past)
+
+    def _write_or_keep(self) -> None:
+        """Record what waits; what the database does not take is kept in a file as well, in case we are replaced."""
+        try:
+            self._write_waiting()
+        except Exception:
+            waiting.keep(self.directory, self._waiting)
+            self._waits_in_file = True
+            raise
+        if self._waits_in_file:
+            waiting.forget(self.directory)
+            self._waits_in_file = False
 
     def _write_waiting(self) -> None:
         """Record what waits, oldest first, a transaction each, so that a failure keeps only what is not recorded."""

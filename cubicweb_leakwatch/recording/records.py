@@ -182,17 +182,19 @@ def record_restarts(cnx: Any, host: str, restarts: Iterable[Mapping[str, Any]]) 
     return len(new)
 
 
-def count_automatic(cnx: Any, within_s: float) -> int:
-    """Return how many workers of all hosts were replaced, with nobody asking by hand, in the last seconds.
+def budget_spent_s(cnx: Any, count: int, within_s: float) -> float:
+    """Return for how many seconds no further worker may be replaced with nobody asking by hand; 0.0: one may, now.
 
-    By when it was recorded, which the database's own clock says: the clocks of the hosts may disagree.
+    That is until the last ``count`` of all hosts were not all within the same ``within_s`` seconds. By when they were
+    recorded, which the database's own clock says: the clocks of the hosts may disagree.
     """
+    now = database_now(cnx)
     rows = cnx.execute(
-        "Any COUNT(X) WHERE X is WorkerRestart, X asked_by IN (%(a)s, %(b)s), X recorded_at >= %(t)s,"
-        " NOT X outcome 'successor-failed'",
-        {"a": AUTOMATIC[0], "b": AUTOMATIC[1], "t": utc(database_now(cnx) - within_s)},
+        f"Any T ORDERBY T DESC LIMIT 1 OFFSET {count - 1} WHERE X is WorkerRestart, X asked_by IN (%(a)s, %(b)s),"
+        " X recorded_at T, X recorded_at >= %(t)s, NOT X outcome 'successor-failed'",
+        {"a": AUTOMATIC[0], "b": AUTOMATIC[1], "t": utc(now - within_s)},
     ).rows
-    return int(rows[0][0])
+    return float(max(0.0, rows[0][0].timestamp() + within_s - now)) if rows else 0.0
 
 
 def _replaced(cnx: Any, host: str, restart: Mapping[str, Any]) -> int | None:

@@ -69,11 +69,17 @@ class Answers:
         return {"requested": [{"id": wish.id, "process": wish.process} for wish in wishes]}
 
     def turn(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Let nothing but the wish ``grant`` begin for ``for_s`` seconds; tell what waits for it and goes on."""
+        """Let nothing but the wish ``grant`` begin for ``for_s`` seconds; tell what waits for it and goes on.
+
+        ``spent_s``: the budget of all hosts together is spent for so long.
+        """
         replacements, now = self.fleet.replacements, time.monotonic()
         for_s, grant = question.get("for_s"), question.get("grant")
         if isinstance(for_s, (int, float)):
             replacements.turns.arrange(now, for_s, str(grant) if grant else None)
+        spent_s = question.get("spent_s")
+        if isinstance(spent_s, (int, float)):
+            replacements.gate.spent_elsewhere(now, spent_s)
         queued = {wish.id for wish in replacements.queue}
         going_on = [wish.id for wish in replacements.in_progress() if wish.id not in queued]
         return {"waiting": replacements.turns.waiting(replacements.queue), "going_on": going_on}

@@ -21,8 +21,9 @@ def ask_launcher(runtime_dir: str, question: str, timeout_s: float = 5.0, **para
     """Ask the launcher of a runtime directory and return its answer.
 
     Questions: ``status``; ``restart`` (``process`` or None for all, ``reason``, ``by``); ``restarts`` (``after``, an
-    id or None); ``turn`` (``for_s`` seconds in which only the wish ``grant`` may begin). Raises LauncherError when none
-    runs there, it stays silent for ``timeout_s`` seconds, or it refuses.
+    id or None); ``turn`` (``for_s`` seconds in which only the wish ``grant`` may begin, ``spent_s`` seconds for which
+    the budget of all hosts is spent). Raises LauncherError when none runs there, it stays silent for ``timeout_s``
+    seconds, or it refuses.
     """
     line = json.dumps({"ask": question, **parameters}).encode() + b"\n"
     try:

@@ -31,6 +31,7 @@ class Gate:
         self.policy, self._wall = policy, wall
         # Monotonic times; an instance with a budget of more than this an hour has none.
         self.begun: deque[float] = deque(maxlen=1000)
+        self._spent_until = 0.0
 
     def takes_wishes(self) -> bool:
         """Whether anything is replaced, or advised, without a person asking."""
@@ -44,12 +45,17 @@ class Gate:
         """Return why a wish must wait, an empty text when it may begin; the text does not change while it waits."""
         if not wish.automatic:
             return ""
-        return self._budget_spent(now) or self._too_early(wish, old, now)
+        return self._budget_spent(now) or self._budget_spent_elsewhere(now) or self._too_early(wish, old, now)
 
     def has_begun(self, wish: Restart, now: float) -> None:
         """Count an automatic replacement against the budget."""
         if wish.automatic:
             self.begun.append(now)
+
+    def spent_elsewhere(self, now: float, for_s: float) -> None:
+        """Begin nothing automatic for so long: all hosts together have spent the budget."""
+        # Compared, not computed with: JSON has NaN, infinity, and numbers that no float can hold.
+        self._spent_until = now + (min(for_s, self.policy.budget_s) if for_s >= 0.0 else 0.0)
 
     def came_to_nothing(self, wish: Restart) -> None:
         """Give back what a failed successor took of the budget: its own back-off slows it down."""
@@ -65,6 +71,14 @@ class Gate:
         return (
             f"the budget of {policy.budget_count} automatic restarts in {policy.budget_s / 60:g} min is spent: "
             f"the next may begin at {free_at}"
+        )
+
+    def _budget_spent_elsewhere(self, now: float) -> str:
+        if now >= self._spent_until:
+            return ""
+        return (
+            "the budget of automatic restarts is spent by all hosts together: the next may begin at "
+            f"{self._clock(self._spent_until - now)}"
         )
 
     def _too_early(self, wish: Restart, old: Worker, now: float) -> str:

@@ -44,8 +44,7 @@ class Turns:
     def waiting(self, queue: Iterable[Restart]) -> list[dict[str, Any]]:
         """Return those of the queue that wait for their turn alone, the oldest first."""
         queued = list(queue)
-        ids = {wish.id for wish in queued}
+        # What is held back by something else is not waiting for its turn: its patience begins anew.
+        ids = {wish.id for wish in queued if wish.held is None}
         self._waiting_since = {each: since for each, since in self._waiting_since.items() if each in ids}
-        return [
-            {"id": w.id, "automatic": w.automatic} for w in queued if w.id in self._waiting_since and w.held is None
-        ]
+        return [{"id": w.id, "automatic": w.automatic} for w in queued if w.id in self._waiting_since]

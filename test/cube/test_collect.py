@@ -102,6 +102,17 @@ class CollectTC(CubicWebTC):
         collector.round()
         assert [row["t"] - NOON for row in self.recorded(history.read_samples)] == [60, 120, 180]
 
+    def test_a_collector_replaced_while_the_database_is_away_loses_and_doubles_nothing(self):
+        """What waited is in a file, which the next one writes down first, and which is gone then."""
+        first = self.collector(*(measurement(measured(sample(NOON + 60 * minute))) for minute in (1, 2)))
+        with mock.patch.object(self.repo, "internal_cnx", side_effect=OSError("database is locked")):
+            first.round()
+            first.round()
+        second = self.collector(measurement(measured(sample(NOON + 120), sample(NOON + 180))))
+        second.round()
+        assert [row["t"] - NOON for row in self.recorded(history.read_samples)] == [60, 120, 180]
+        assert not (self.directory / "waiting.json").exists()
+
     def test_a_process_that_does_not_answer_stops_nobody(self):
         """The failure is told beside what was recorded, and the process is not taken for ended."""
         silent = measurement(measured(), failures=[LeakwatchError("web-2 did not answer", code="no-answer")])

@@ -48,6 +48,32 @@ def test_a_hard_limit_waits_for_two_minutes_at_most(planned, begins):
     assert last is begins
 
 
+def test_the_budget_of_all_hosts_holds_back_a_hard_limit_too(make_fleet):
+    """For as long as it is spent; its two minutes of patience with other hosts begin only then."""
+    fleet = make_fleet()
+    fleet.became_ready(1000, 1.0)
+    replacements = fleet.replacements
+    replacements.wanted_by(1000, "over its limit", 5.0)
+    replacements.turns.arrange(5.0, 60.0, None)
+    fleet.tick(5.0)
+    assert len(replacements.turns.waiting(replacements.queue)) == 1
+    replacements.gate.spent_elsewhere(5.0, 600.0)
+    for now in range(10, 630, 10):
+        replacements.turns.arrange(now, 60.0, None)
+        fleet.tick(float(now))
+        told = replacements.turns.waiting(replacements.queue)
+        assert (replacements.active, bool(told)) == (None, now >= 605)
+    assert "by all hosts together" not in str(fleet.flags)
+
+
+@pytest.mark.parametrize("nonsense", [float("nan"), -5.0, 10**400])
+def test_a_budget_spent_for_a_senseless_time_holds_back_for_the_budgets_own_at_most(make_fleet, nonsense):
+    """Whatever the control socket is told."""
+    gate = make_fleet().replacements.gate
+    gate.spent_elsewhere(0.0, nonsense)
+    assert gate._budget_spent_elsewhere(gate.policy.budget_s + 1.0) == ""
+
+
 def test_a_fleet_waits_for_its_turn(make_fleet, hands):
     """The question on the control socket holds a wish back, and the grant lets it begin."""
     fleet = make_fleet()
