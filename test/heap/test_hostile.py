@@ -48,6 +48,9 @@ def generator():
 running = generator()
 next(running)
 closing = lambda: kept
+import threading
+HOSTILE_THREAD = {"__dict__": property(called("thread __dict__")), "name": property(called("thread name"))}
+type("HostileThread", (threading.Thread,), HOSTILE_THREAD)(target=threading.Event().wait, daemon=True).start()
 """
 
 
