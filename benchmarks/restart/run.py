@@ -116,14 +116,17 @@ def started(server, options):
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=HERE, env=environment, stdout=log, stderr=log)
         address = str(folder / "site.sock") if server.unix else ("127.0.0.1", port)
+        running = [process]
         try:
             wait_until_answers(address, process, folder)
             if server.nginx:
-                address = ("127.0.0.1", start_nginx(folder, environment, log, address))
+                nginx, port = start_nginx(folder, environment, log, address)
+                running.insert(0, nginx)
+                address = ("127.0.0.1", port)
                 wait_until_answers(address, process, folder)
             yield address, process, folder
         finally:
-            stop_all(folder, process)
+            stop_all(folder, running)
             shutil.rmtree(folder)
 
 
@@ -144,7 +147,7 @@ def wait_until_answers(address, process, folder):
 
 
 def start_nginx(folder, environment, log, address):
-    """Put nginx in front, which never asks twice: what the server loses must be seen."""
+    """Put nginx in front, which never asks twice: what the server loses must be seen. Return it and its port."""
     port = free_port()
     behind = f"unix:{address}" if isinstance(address, str) else f"{address[0]}:{address[1]}"
     # Started by root, nginx would become nobody, who may not open our socket.
@@ -165,8 +168,8 @@ http {{
 """
     (folder / "nginx.conf").write_text(configuration)
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin")
-    subprocess.Popen([program, "-c", str(folder / "nginx.conf")], env=environment, stdout=log, stderr=log)
-    return port
+    nginx = subprocess.Popen([program, "-c", str(folder / "nginx.conf")], env=environment, stdout=log, stderr=log)
+    return nginx, port
 
 
 async def drive(server, process, folder, options, records, stop):
@@ -231,16 +234,18 @@ def rss_kib(pid):
     return None
 
 
-def stop_all(folder, process):
-    """End every process that carries our mark: a worker left behind would answer the next server's requests."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(10)
+def stop_all(folder, running):
+    """End what was started and all that carries our mark: a worker left behind would answer for the next server."""
+    for process in running:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if f"{MARK}={folder}".encode() in (entry / "environ").read_bytes() and int(entry.name) != os.getpid():
                 os.kill(int(entry.name), signal.SIGKILL)
-    process.wait(10)
+    for process in running:
+        process.wait(10)
 
 
 def free_port():
