@@ -15,12 +15,13 @@ DEMO_OPTIONS := --port $(DEMO_PORT) $(if $(DEMO_FOR),--for $(DEMO_FOR)) $(if $(f
 # Many tests wait for processes of theirs: two at a time take half as long.
 PYTEST_OPTIONS ?= -n 2 --dist loadgroup
 
-.PHONY: help demo test check pytest manual docs screenshots clean
+.PHONY: help demo test test-postgresql check pytest manual docs screenshots clean
 
 help:
 	@echo "make demo   serve a leaking CubicWeb site on 127.0.0.1:8080 and watch its leaks being found and contained"
 	@echo "            (DEMO_PORT=8081 another port, DEMO_FOR=120 end by itself and judge, DEMO_JSON=1 say it in JSON)"
 	@echo "make test   every check and every test"
+	@echo "make test-postgresql  the integration tests once more, every instance on PostgreSQL"
 	@echo "make check  the checks alone: ruff, mypy, import contracts, manifest"
 	@echo "make manual the page of the commands and the man page, from the commands' declarations"
 	@echo "make docs   the manual as HTML, in build/docs"
@@ -42,6 +43,9 @@ check: $(VENV)/installed
 
 pytest: $(VENV)/installed
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
+
+test-postgresql: $(VENV)/installed
+	LEAKWATCH_TEST_DB=postgres PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS) test/integration
 
 $(VENV)/installed: pyproject.toml demo/pyproject.toml
 	$(MAKE) --no-print-directory environment FOLDER=$(VENV) PACKAGES='-e .[test] -e ./demo'

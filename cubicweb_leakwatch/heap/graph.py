@@ -4,6 +4,7 @@ NumPy lives here and in the modules that build on this one, never in a process t
 """
 
 import mmap
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,12 @@ def _rows(addresses: npt.NDArray[np.uint64], order: Ints, wanted: npt.NDArray[np
     return found
 
 
+_SENSELESS = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error,
+)  # fmt: skip
+"""What Python and NumPy raise for a file that is whole, and whose checksum is right, but that nobody wrote for us."""
+
+
 class _Columns:
     """The columns of the groups of a dump, piece by piece."""
 
@@ -124,7 +131,7 @@ class _Columns:
         type_address, kind, count, references, present = GROUP.unpack_from(payload)
         self.type_addresses.append((type_address, kind, count))
         position = GROUP.size
-        for name, dtype, length, there in (
+        columns = (
             ("addresses", np.uint64, count, True),
             ("size", np.uint64, count, True),
             ("refcount", np.int64, count, True),
@@ -133,7 +140,11 @@ class _Columns:
             ("layout", np.uint32, count, present & HAS_LAYOUTS),
             ("inline", np.uint32, count, present & HAS_INLINE),
             ("targets", np.uint64, references, True),
-        ):
+        )
+        told = sum(length * np.dtype(dtype).itemsize for _name, dtype, length, there in columns if there)
+        if told != payload.nbytes - position:  # before memory is taken for what a damaged group says
+            raise ValueError(f"a group of {count} objects has {payload.nbytes - position} bytes, not {told}")
+        for name, dtype, length, there in columns:
             width = length * np.dtype(dtype).itemsize if there else 0
             column: Any = (
                 np.frombuffer(payload[position : position + width], dtype) if there else np.zeros(length, dtype)
@@ -166,14 +177,18 @@ def read_graph(path: str) -> HeapGraph:
     tables: dict[bytes, list[Any]] = {
         tag: [] for tag in (b"HEAD", b"TYPE", b"LAYO", b"TEXT", b"CODE", b"FRAM", b"ROOT")
     }
-    for tag, payload in read_records(data, Path(path).name):
-        if tag == b"GRUP":
-            columns.add(payload)
-        elif tag in (b"TYPE", b"CODE", b"FRAM"):
-            tables[tag] += decode_lines(payload)
-        elif tag in tables:
-            tables[tag].append(decode(payload))
-    return _build(columns, tables)
+    try:
+        for tag, payload in read_records(data, Path(path).name):
+            if tag == b"GRUP":
+                columns.add(payload)
+            elif tag in (b"TYPE", b"CODE", b"FRAM"):
+                tables[tag] += decode_lines(payload)
+            elif tag in tables:
+                tables[tag].append(decode(payload))
+        return _build(columns, tables)
+    except _SENSELESS as error:
+        told = f"{type(error).__name__}: {error}"
+        raise DumpUnreadable(f"{Path(path).name} makes no sense: {told}", "take or copy the dump again") from None
 
 
 def _open(path: str) -> memoryview:
@@ -189,6 +204,8 @@ def _open(path: str) -> memoryview:
 def _build(columns: _Columns, tables: dict[bytes, list[Any]]) -> HeapGraph:
     addresses, order = _sorted_addresses(columns)
     counts = columns.whole("counts").astype(np.int64)
+    if int(counts.sum()) != sum(map(len, columns.pieces["targets"])):
+        raise ValueError("the objects have more references than are there, or fewer")
     offsets = np.concatenate([[0], np.cumsum(counts), [counts.sum()]])
     targets = np.concatenate([_rows(addresses, order, piece) for piece in columns.pieces.pop("targets")])
     types, type_of, kind = _types(columns, tables[b"TYPE"])

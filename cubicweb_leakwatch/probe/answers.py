@@ -102,7 +102,8 @@ class Answers:
     def samples_since(self, question: dict[str, Any]) -> list[dict[str, Any]]:
         """The samples of the ring later than ``since`` (Unix seconds)."""
         since = question.get("since")
-        after = float(since) if isinstance(since, int | float) else 0.0
+        # Compared, not computed with: JSON has numbers that no float can hold.
+        after = since if isinstance(since, int | float) else 0.0
         kept: list[dict[str, Any]] = [json.loads(zlib.decompress(sample)) for sample in tuple(self._ring)]
         return [sample for sample in kept if sample["t"] > after]
 

@@ -87,6 +87,6 @@ def _is_record(line: str) -> bool:
     """A power cut can leave half a line."""
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return line.startswith(ID_FIRST)

@@ -14,8 +14,8 @@ def memory_of(pid: int) -> tuple[int, int] | None:
     if not text:
         return None
     pages = text.split()
-    resident, shared = int(pages[1]), int(pages[2])
-    return resident * PAGE, (resident - shared) * PAGE
+    resident, shared = _number(pages[1:2]), _number(pages[2:3])
+    return None if resident is None or shared is None else (resident * PAGE, (resident - shared) * PAGE)
 
 
 def rss_of(pid: int | None) -> int | None:
@@ -27,9 +27,10 @@ def rss_of(pid: int | None) -> int | None:
 def descriptors_of(pid: int) -> tuple[int, int] | None:
     """Return (open, allowed) descriptors of a process, None when it is gone or may not be looked at."""
     for line in _read(f"/proc/{pid}/limits").splitlines():
-        if line.startswith("Max open files") and line.split()[3].isdigit():
+        allowed = _number(line.split()[3:4]) if line.startswith("Max open files") else None
+        if allowed is not None:
             try:
-                return len(os.listdir(f"/proc/{pid}/fd")), int(line.split()[3])  # noqa: PTH208
+                return len(os.listdir(f"/proc/{pid}/fd")), allowed  # noqa: PTH208
             except OSError:
                 return None
     return None
@@ -37,14 +38,12 @@ def descriptors_of(pid: int) -> tuple[int, int] | None:
 
 def effective_capabilities() -> int:
     """Return what this process may do, as a set of bits (capabilities(7))."""
-    bits = _read("/proc/self/status").partition("CapEff:")[2].split(maxsplit=1)
-    return int(bits[0], 16) if bits else 0
+    return _number(_read("/proc/self/status").partition("CapEff:")[2].split(maxsplit=1)[:1], 16) or 0
 
 
 def nice_limit() -> int:
     """Return RLIMIT_NICE of this process."""
-    limit = _read("/proc/self/limits").partition("Max nice priority")[2].split(maxsplit=1)
-    return int(limit[0]) if limit and limit[0].isdigit() else 0
+    return _number(_read("/proc/self/limits").partition("Max nice priority")[2].split(maxsplit=1)[:1]) or 0
 
 
 def available_bytes() -> int | None:
@@ -55,8 +54,9 @@ def available_bytes() -> int | None:
 
 def _host_available() -> int | None:
     for line in _read("/proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
+        kib = _number(line.split()[1:2]) if line.startswith("MemAvailable:") else None
+        if kib is not None:
+            return kib * 1024
     return None
 
 
@@ -74,18 +74,26 @@ def _cgroup_available() -> int | None:
 
 
 def _room_in(directory: str) -> int | None:
-    limit, used = _read(directory + "/memory.max").strip(), _read(directory + "/memory.current").strip()
-    if not limit.isdigit() or not used.isdigit():
-        return None
-    return max(0, int(limit) - int(used) + _reclaimable(directory))
+    limit = _number(_read(directory + "/memory.max").split())
+    used = _number(_read(directory + "/memory.current").split())
+    return None if limit is None or used is None else max(0, limit - used + _reclaimable(directory))
 
 
 def _reclaimable(directory: str) -> int:
     """The page cache counts as used, yet the kernel gives it back before it kills anybody."""
     for line in _read(directory + "/memory.stat").splitlines():
         if line.startswith("inactive_file "):
-            return int(line.split()[1])
+            return _number(line.split()[1:2]) or 0
     return 0
+
+
+def _number(words: list[str], base: int = 10) -> int | None:
+    """Return the number that is there; None where the kernel says something else: ``max``, ``unlimited``, nothing."""
+    try:
+        (word,) = words
+        return int(word, base)
+    except ValueError:
+        return None
 
 
 def _read(path: str) -> str:

@@ -1,31 +1,44 @@
 """Every parser of what comes from outside, with examples of what it takes and the errors that it may answer with."""
 
+import contextlib
+import functools
 import json
+import os
 import socket
+import struct
+import subprocess
+import sys
 import tempfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from pyramid.request import Request
 
-from cubicweb_leakwatch import audit, room
+from cubicweb_leakwatch import audit, boot_memory, room
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.heap.dumpfile import DumpUnreadable, decode, read_records
+from cubicweb_leakwatch.heap.graph import read_graph
 from cubicweb_leakwatch.metrics.munin import field_name
-from cubicweb_leakwatch.probe import wire
+from cubicweb_leakwatch.probe import answers, wire
+from cubicweb_leakwatch.probe.process import ProcessState
 from cubicweb_leakwatch.probe.sample import Sample
+from cubicweb_leakwatch.recording import waiting
 from cubicweb_leakwatch.recording.conclusions import read_findings
 from cubicweb_leakwatch.recording.elsewhere import read_elsewhere
 from cubicweb_leakwatch.recording.restartlog import finished_restarts
 from cubicweb_leakwatch.routes import has_token
+from cubicweb_leakwatch.serve import procfs
 from cubicweb_leakwatch.serve.answers import Answers
 from cubicweb_leakwatch.serve.controlsocket import ControlSocket
 from cubicweb_leakwatch.serve.fleet import Fleet
+from cubicweb_leakwatch.serve.journal import Journal
 from cubicweb_leakwatch.serve.notices import Notices
 from cubicweb_leakwatch.serve.sdnotify import parse
-from cubicweb_leakwatch.serve.spec import Child, LaunchSpec
+from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, read_spec
 from cubicweb_leakwatch.views.span import asked_span
 from cubicweb_leakwatch.watch.policy import parse_budget, parse_window
 from cubicweb_leakwatch.watch.reading import UnreadableSamples, read
@@ -111,6 +124,67 @@ def _probe(data: bytes) -> object:
         return wire.receive(ours, wire.MAX_QUESTION, 1.0)
 
 
+class NotHere(Exception):
+    """The question is understood; now a copy of the process would be made."""
+
+
+_ANSWERS = answers.Answers(ProcessState("web-1", "web"), "site", FOLDER)
+
+
+def _answered(data: bytes) -> object:
+    """A question that the probe has read; neither heap nor file is touched for it."""
+    question = json.loads(data)
+    if not isinstance(question, dict) or question.get("ask") not in ("status", "ring", "gc", "dump", "nothing"):
+        return None
+    with (
+        contextlib.suppress(NotHere),
+        mock.patch.object(answers, "take_counts", side_effect=NotHere),
+        mock.patch.object(answers, "take_dump", side_effect=NotHere),
+    ):
+        return _ANSWERS.answer(question)
+    return None
+
+
+DONE = struct.pack("<4sQ", b"DONE", 4)
+
+
+@functools.cache
+def whole_dump() -> bytes:
+    """Return the dump of a bare interpreter, without the record that ends it."""
+    path = FOLDER / "seed.dump"
+    script = "import sys; sys.path.insert(0, sys.argv[1]); from cubicweb_leakwatch.heap.dump import take_dump; "
+    take = "take_dump(sys.argv[2], header={})"
+    here = str(Path(room.__file__).parents[1])
+    subprocess.run([sys.executable, "-I", "-S", "-c", script + take, here, str(path)], check=True, timeout=60)
+    return path.read_bytes()[: -len(DONE) - 4]
+
+
+def _whole_dump(data: bytes) -> object:
+    """A dump with something put in its middle, whose checksum is right all the same; with nothing it is whole."""
+    seed = whole_dump()
+    at = zlib.crc32(data) % len(seed)
+    body = seed[:at] + data + seed[at + len(data) * (zlib.adler32(data) % 3) :] + DONE
+    path = FOLDER / "fuzz.dump"
+    path.write_bytes(body + struct.pack("<I", zlib.crc32(body)))
+    return read_graph(str(path)).count
+
+
+def _procfs(data: bytes) -> object:
+    """What the launcher reads of a process, of the host, of its control group."""
+    with mock.patch.object(procfs, "_read", lambda _path: data.decode("utf-8", "replace")):
+        found = procfs.memory_of(1), procfs.descriptors_of(os.getpid()), procfs.nice_limit(), procfs._host_available()
+        return *found, procfs.effective_capabilities(), procfs._room_in("/")
+
+
+def _boot(data: bytes) -> object:
+    (FOLDER / "boot-web.json").write_bytes(data)
+    return boot_memory.load(FOLDER / "boot-web.json", {})
+
+
+def _spec(data: bytes) -> object:
+    return read_spec(json.loads(data))
+
+
 def _dump(data: bytes) -> None:
     for tag, payload in read_records(memoryview(data), "fuzz"):
         if tag == b"HEAD":
@@ -157,6 +231,17 @@ def _token(data: bytes) -> bool:
 SAMPLE = json.dumps({"t": 1.7e9, "rss": 10**8, "process": "web-1", "types": {"a.B": 3}, "views": {"/": 1}}).encode()
 JOURNAL = b'{"id":"1-000001","process":"web-1","requested_at":"2026-11-22T12:00:00Z"}\n'
 FILE = json.dumps({"t": 4e9, "findings": [{"process": "web-1"}], "processes": [{"name": "b:web-1"}]}).encode()
+BOOT = json.dumps(
+    {"format": 1, "about": {}, "answers": [["SELECT 1", None, [["a", 23]], [[{"datetime": "2026-11-22T12:00:00"}]]]]}
+).encode()
+IDENTITY = {"host": "a", "pid": 7, "started_at": 1.7e9, "name": "web-1", "role": "web"}
+WAITING = json.dumps(
+    [{"identity": IDENTITY, "samples": [{"t": 1.7e9, "rss": 5}], "state": "serving", "limit": None, "note": None}]
+).encode()
+SPEC = json.dumps(
+    {"instance": "site", "runtime_dir": "/x", "bind": ["127.0.0.1:0"], "web": {"command": ["true"]}, "workers": 2,
+     "limits": {"memory_bytes": 5}, "policy": {"mode": "auto", "budget_count": 6}}
+).encode()  # fmt: skip
 QUESTIONS = (
     b'{"ask":"status"}',
     b'{"ask":"restart","process":"web-1","reason":"x","by":"y","policy":true,"planned":true}',
@@ -174,8 +259,24 @@ TARGETS = (
         _notice,
         (b"LEAKWATCH_WANT=x\nLEAKWATCH_PLANNED=1", b"LEAKWATCH_DRAIN={}", b"LEAKWATCH_LIMIT=5"),
     ),
+    Target(
+        "probe's questions",
+        _answered,
+        (
+            b'{"ask":"ring","since":1.5}',
+            b'{"ask":"gc","limit":20,"collect":false}',
+            b'{"ask":"dump","time_limit_s":5}',
+            b'{"ask":"ring","since":1' + b"0" * 400 + b"}",
+        ),
+        (LeakwatchError, ValueError, RecursionError),
+    ),
     Target("probe socket", _probe, (b'{"ask":"gc","limit":20}\n', b"[" * 5000 + b"\n"), (wire.WireError, TimeoutError)),
     Target("heap dump", _dump, (b"LEAKWATCH HEAP\x01\0HEAD\2\0\0\0\0\0\0\0{}",), (DumpUnreadable, ValueError)),
+    Target("whole heap dump", _whole_dump, (b"",), (DumpUnreadable,)),
+    Target("what a boot read", _boot, (BOOT,)),
+    Target("what waits", _in_file(waiting.FILE, waiting.read), (WAITING,)),
+    Target("launch specification", _spec, (SPEC,), (LeakwatchError, ValueError, RecursionError)),
+    Target("launcher's journal", _in_file("restarts.jsonl", lambda folder: Journal(str(folder))), (JOURNAL * 2,)),
     Target("sample", lambda data: Sample.from_json(json.loads(data)), (SAMPLE,), (ValueError, RecursionError)),
     Target(
         "file of samples", _text(lambda text: read(text.splitlines())), (SAMPLE + b"\n" + SAMPLE,), (UnreadableSamples,)
@@ -185,6 +286,17 @@ TARGETS = (
     Target("other hosts", _in_file("elsewhere.json", read_elsewhere), (FILE,)),
     Target("audit log", _in_file(audit.FILE, audit._looks), (b'{"t":1,"event":"look"}\n',)),
     Target("numbers of cgroup and proc", _cgroup, (b"max\n", b"123456\n", b"MemTotal: 12 kB\nMemAvailable: 3 kB\n")),
+    Target(
+        "launcher's proc and cgroup",
+        _procfs,
+        (
+            b"100 50 25 1 0 9 0\n",
+            b"Max open files            1024                 4096                 files\n",
+            b"CapEff:\t000001ffffffffff\nMax nice priority         0                    0\n",
+            b"MemTotal: 12 kB\nMemAvailable: 3 kB\n",
+            b"inactive_file 4096\n",
+        ),
+    ),
     Target("files of cgroup and proc", _room, (b"0::/a/b\n", b"5:memory:/x\n", b"MemTotal: 12 kB\n", b"4096\n")),
     Target("option: size", _text(parse_size), (b"400MiB", b"1.5GiB"), (ConfigurationError,)),
     Target("option: duration", _text(parse_duration), (b"30s", b"1.5h"), (ConfigurationError,)),

@@ -7,6 +7,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -174,8 +175,14 @@ class Visitor:
             return Page(error.code, error.read().decode(errors="replace"), error.url or request.full_url)
 
 
+DATABASE: dict[str, str] = {}
+"""The system source of instances that name none, but for ``db-name``; empty: a SQLite file each."""
+
+
 def make_instance(home: Path, *cubes: str, options: dict[str, str] | None = None, **fields: Any) -> Instance:
     """Create an instance in ``home``, to be served on a free port."""
+    if DATABASE and "database" not in fields:
+        fields["database"] = {**DATABASE, "db-name": f"leakwatch_{uuid.uuid4().hex}"}
     instance = Instance(home, traffic.free_port(), name="site", cubes=cubes, options=options or {}, **fields)
     instance.create()
     return instance

@@ -6,11 +6,24 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from browsing import chromium
+from clusters import postgresql
 from cubicweb_leakdemo.runner import processes
 from selenium.webdriver.chrome.webdriver import WebDriver
-from sites import Site, make_instance, served
+from sites import DATABASE, Site, make_instance, served
 
 LEAKED = 2000
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine(needs_program: Callable[[str, str], str]) -> Iterator[None]:
+    """Give every instance a database on PostgreSQL where LEAKWATCH_TEST_DB=postgres says so (make test-postgresql)."""
+    if os.environ.get("LEAKWATCH_TEST_DB") != "postgres":
+        yield
+        return
+    with postgresql(needs_program) as source:
+        DATABASE.update(source)
+        yield
+        DATABASE.clear()
 
 
 @pytest.fixture(scope="session")

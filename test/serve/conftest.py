@@ -242,14 +242,14 @@ class Launched:
             "web": Child(command=(sys.executable, str(script))),
             "timing": timing,
         }
-        outside = fields.pop("outside", {})
+        outside, within = fields.pop("outside", {}), fields.pop("within", [])
         self.spec = LaunchSpec(**{**defaults, **fields})
         environment = {**os.environ, MARK: self.mark, "TEST_BROKEN": str(self.broken)}
         environment.pop("NOTIFY_SOCKET", None)
         environment.update(outside)
         command = launcher_command(self.spec)
         self.process = subprocess.Popen(
-            command, env=environment, stderr=self.log.open("wb"), pass_fds=[int(command[6])], cwd=directory
+            [*within, *command], env=environment, stderr=self.log.open("wb"), pass_fds=[int(command[6])], cwd=directory
         )
         os.close(int(command[6]))
 

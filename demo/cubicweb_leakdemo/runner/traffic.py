@@ -68,7 +68,9 @@ def send(host: str, port: int, path: str, late_s: float) -> Outcome:
         return Outcome(failure_kind(error), path, time.monotonic() - start, repr(error))
     finally:
         connection.close()
-    return _judge(path, response.status, body, time.monotonic() - start, late_s)
+    # A health check's answer is no page of HTML: http.client has seen that it is whole.
+    is_page = not response.headers.get("Content-Type", "").startswith("text/plain")
+    return _judge(path, response.status, body if is_page else PAGE_END, time.monotonic() - start, late_s)
 
 
 def _judge(path: str, status: int, body: bytes, seconds: float, late_s: float) -> Outcome:
