@@ -1,6 +1,6 @@
 """How often the conclusions are right, beside a Mann–Kendall test on RSS and the rule "grown by 20 %".
 
-    python benchmarks/watch_evaluate.py [--from SEED] [--traces N] [--set requests|formulas|stories|all] [--failures]
+    python benchmarks/watch_evaluate.py [--from SEED] [--traces N] [--set NAME] [--failures]
 
 The seeds of the published figures begin at 100000; those below 1000 were used while the code was written.
 """
@@ -17,6 +17,7 @@ from itertools import product
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+from watch_crossed import make_crossed_trace
 from watch_formulas import make_formula_trace
 from watch_stories import make_story_trace
 from watch_traces import Trace, make_trace
@@ -25,7 +26,12 @@ from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.watch.conclude import conclude
 from cubicweb_leakwatch.watch.finding import Finding
 
-SETS = {"requests": make_trace, "formulas": make_formula_trace, "stories": make_story_trace}
+SETS = {
+    "requests": make_trace,
+    "formulas": make_formula_trace,
+    "stories": make_story_trace,
+    "crossed": make_crossed_trace,
+}
 NORMAL_975 = 1.96
 EARLY = 24
 MASKS: dict[str, tuple[str, ...]] = {

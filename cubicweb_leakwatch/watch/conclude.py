@@ -142,7 +142,8 @@ def _chosen(lives: Lives) -> _Case:
         alone = _case([newest])
         usual = sorted(life[-1].t - life[0].t for life in before)[len(before) // 2]
         long = len(newest) >= _ALONE_SAMPLES and newest[-1].t - newest[0].t >= usual / 2
-        settled = alone.verdict.kind not in ("warming-up", "not-enough-data") and alone.verdict.settled
+        # what came to an end in one life may be no more than how each of them starts
+        settled = alone.verdict.kind not in ("warming-up", "plateau") and alone.verdict.settled
         if settled and alone.leak:
             return alone
         if settled and long and not _could_still(alone, _case(before)):

@@ -22,6 +22,10 @@ _HIGHER = 1.5
 _LONGER = 2.0
 # Excursions that take no more of the time than this are left out; of longer ones the floor is all there is to see.
 _MOSTLY_THERE = 0.4
+# An excursion reaches back to the bottom before it over a climb at most so many times as long as its rest.
+_CLIMB = 3.0
+# So many points stand for an excursion of which nothing but its end is known.
+_TOLD = 3
 
 
 def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
@@ -36,6 +40,7 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
     falls = _falls(smooth, _least_fall(smooth, deviation, resolution))
     if not falls:
         return calm, proven
+    falls = _whole(falls)
     longest = max(bottom - start for start, _, bottom in falls)
     deepest = max(float(smooth[peak] - smooth[bottom]) for _, peak, bottom in falls)
     last = falls[-1][2]
@@ -44,8 +49,9 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
     if rise < _HIGHER * deepest:
         if end - last < _LONGER * longest:
             end = last + 1
-        # what came last has had no time to be given back
-        proven[end - min(longest, end // 4) : end] = False
+        if end == len(y) or last - falls[-1][0] < longest / 2:
+            # what came last has had no time to be given back
+            proven[end - min(longest, end // 4) : end] = False
     floor = calm
     floor[:end] = least_ahead(smooth[:end], longest)
     away = _away(falls, len(y))
@@ -53,8 +59,22 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
         proven &= ~away
     else:
         floor[away] = np.minimum(floor, _between(falls, smooth))[away]
+        proven &= ~away | _few(falls, len(y))
     proven[end:] = False
     return floor, proven
+
+
+def _whole(falls: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Let an excursion that rises out of the bottom of the one before it begin there.
+
+    With a leak beneath, a tooth is as low as its end will be only some way up: what it climbed until then is no less
+    uncertain than the rest of it.
+    """
+    whole = falls[:1]
+    for start, peak, bottom in falls[1:]:
+        before = whole[-1][2]
+        whole.append((before if start - before <= _CLIMB * (bottom - start) else start, peak, bottom))
+    return whole
 
 
 def _away(falls: list[tuple[int, int, int]], count: int) -> NDArray[np.bool_]:
@@ -63,6 +83,14 @@ def _away(falls: list[tuple[int, int, int]], count: int) -> NDArray[np.bool_]:
     for start, _, bottom in falls:
         away[start:bottom] = True
     return away
+
+
+def _few(falls: list[tuple[int, int, int]], count: int) -> NDArray[np.bool_]:
+    """Return a few points of each excursion: they lie on one straight way, and more of them would tell no more."""
+    few = np.zeros(count, bool)
+    for start, _, bottom in falls:
+        few[np.linspace(bottom, start, _TOLD, endpoint=False).astype(int)] = True
+    return few
 
 
 def _between(falls: list[tuple[int, int, int]], smooth: Array) -> Array:

@@ -6,6 +6,8 @@ malloc's figures; when RSS grows and none of them does, the allocators hold hole
 
 import dataclasses
 
+import numpy as np
+
 from cubicweb_leakwatch.watch.finding import Kind
 from cubicweb_leakwatch.watch.meters import IN_USE, SURE, Meter, Meters
 from cubicweb_leakwatch.watch.trend import Trend
@@ -23,13 +25,19 @@ _OBJECTS_PER_THREAD = 200
 _MALLOC_SHARE = 0.3
 _LEAST_COUNT = 8
 _LEAST_SHARE = 0.01
+# What grows as the memory does grows in the memory's shape at such a share of its own rate at least.
+_AS_FAST = 0.3
 # Growth that was over within this share of the history is a start, not a plateau.
 _START_SHARE = 0.15
+# A start that made up more of the level than this was over sooner still.
+_LARGE_START_LEVEL, _LARGE_START_SHARE = 0.2, 0.08
 _STARTS_SHARE = 0.25  # of several lives, each of which started
 # A saturating growth of which more than this share is still to come has no end in sight yet.
 _END_IN_SIGHT = 0.15
 # Growth that ended matters from this share of the level on.
 _ENDED_SHARE = 0.05
+# RSS follows a meter that accounts for this share of its variance.
+_EXPLAINED = 0.85
 _NO_KIND = "memory grows; nothing recorded tells the kind, and this is the most common"
 _NO_ALLOCATORS = "RSS grows, tracked objects do not, and allocators are not recorded"
 
@@ -124,7 +132,7 @@ def _explained(meters: Meters) -> Verdict:
         return Verdict("python-objects", sure, "gc_objects", "objects tracked by the collector grow with the memory")
     if blocks and _explains(meters, blocks, memory, _BYTES_PER_BLOCK, _BYTES_PER_BLOCK):
         return Verdict("python-memory", sure, "python_blocks", "allocated Python blocks grow, tracked objects do not")
-    if malloc and _malloc_explains(malloc, memory):
+    if malloc and _malloc_explains(meters, malloc, memory):
         return Verdict("native", sure, "malloc_used", "memory from malloc grows, Python objects and blocks do not")
     if malloc and (blocks or objects):
         return Verdict("fragmentation", sure, "rss", "RSS grows while nothing in use does")
@@ -138,16 +146,18 @@ def _explains(meters: Meters, meter: Meter, memory: Meter | None, cheap: float, 
     shape the memory does; and each of its units must then cost no more than objects usually do.
     """
     rate = memory.trend.rate if memory else 0.0
-    if meter.grows and meter.large:
-        return meter.trend.rate > 0 and rate / meter.trend.rate <= dear
     along = meters.along(meter, memory) if memory else meter.trend
+    if meter.grows and meter.large and along.rate > _AS_FAST * meter.trend.rate:
+        return meter.trend.rate > 0 and rate / meter.trend.rate <= dear
     moves = along.growing >= 0.95 and along.z >= 4 and along.growth >= _LEAST_SHARE * meter.level
     return moves and along.rate > 0 and rate / along.rate <= cheap
 
 
-def _malloc_explains(malloc: Meter, memory: Meter | None) -> bool:
-    """Whether memory from malloc grows by a fair share of what memory does."""
+def _malloc_explains(meters: Meters, malloc: Meter, memory: Meter | None) -> bool:
+    """Whether memory from malloc grows by a fair share of what memory does, by itself or in the memory's shape."""
     trend: Trend = malloc.trend
+    if memory and trend.growing <= 0.5:
+        trend = meters.along(malloc, memory)
     rate = memory.trend.rate if memory else 0.0
     return trend.growing > 0.5 and trend.z > 3 and trend.rate >= _MALLOC_SHARE * rate
 
@@ -171,7 +181,7 @@ def _calm(meters: Meters) -> Verdict:
     ended = _ended(meters, max(used, key=lambda meter: meter.trend.growth / meter.level)) if used else None
     if ended and ended.kind != "steady":
         return ended
-    if in_use and _stayed(meters) and not any(meter.trend.jumped >= _ENDED_SHARE * meter.level for meter in in_use):
+    if in_use and _stayed(meters) and not any(_stands_for(meters, meter) for meter in in_use):
         return Verdict(
             "fragmentation", SURE, "rss", "RSS went up and stayed, while nothing in use did: it is free memory"
         )
@@ -199,11 +209,27 @@ def _ended(meters: Meters, meter: Meter) -> Verdict:
 
 
 def _start_share(meters: Meters) -> float:
-    return _STARTS_SHARE if meters.longest_life_share < 1 else _START_SHARE
+    """Return within what share of the history growth has to be over to be the start of a process."""
+    if meters.longest_life_share < 1:
+        return _STARTS_SHARE
+    rss = meters.by_name["rss"]
+    return _LARGE_START_SHARE if rss.trend.growth > _LARGE_START_LEVEL * rss.level else _START_SHARE
+
+
+def _stands_for(meters: Meters, meter: Meter) -> bool:
+    """Whether what is in use went up in a step, or whenever RSS did: then what stayed is no free memory."""
+    if meter.trend.jumped >= _ENDED_SHARE * meter.level:
+        return True
+    rss = meters.by_name["rss"]
+    known = rss.known & meter.known
+    if known.sum() < _LEAST_COUNT or not meter.material:
+        return False
+    return bool(np.corrcoef(rss.points[known], meter.points[known])[0, 1] ** 2 > _EXPLAINED)
 
 
 def _stayed(meters: Meters) -> bool:
     """Whether RSS rose by an amount that matters: at once, or gradually after the start of the history."""
-    trend, level = meters.by_name["rss"].trend, meters.by_name["rss"].level
-    gradual = _has_ended(meters.by_name["rss"]) and trend.end_share * meters.longest_life_share > _start_share(meters)
+    rss = meters.by_name["rss"]
+    trend, level = rss.trend, rss.level
+    gradual = _has_ended(rss) and trend.end_share * meters.longest_life_share > _start_share(meters)
     return gradual or trend.jumped >= _ENDED_SHARE * level

@@ -145,7 +145,8 @@ class Meters:
         if meter.name in ("rss", "held") or not len(meter.trend.log_likelihoods) or not meter.trend.growing > 0.5:
             return memory.trend
         joint = self.trends.fit(memory.points, memory.known, RESOLUTIONS["rss"], meter.trend.log_likelihoods)
-        return joint if joint.growing > 0.5 and joint.rate > 0 else memory.trend
+        likely = joint.growing > 0.5 or memory.trend.growing <= 0.5
+        return joint if likely and joint.rate > 0 else memory.trend
 
 
 def _counted_by_type(history: History) -> Array:

@@ -57,7 +57,7 @@ def fit_all(
     log_likelihood = -volume - 0.5 * freedom * np.log(left) - 0.5 * order * np.log(freedom)
     spread = np.sqrt(left / np.maximum(freedom - order, 1))
     slope_sd = spread * np.sqrt(np.where(two, inverses[1], inverses[0]))
-    possible = np.where(shapes.rises & (first < 0), -np.inf, log_likelihood)
+    possible = np.where(shapes.rises & (first < 0) | shapes.fills & (second < 0), -np.inf, log_likelihood)
     return Fit(possible, first, second, np.where(two, second, first), slope_sd, spread)
 
 

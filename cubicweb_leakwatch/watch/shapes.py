@@ -18,7 +18,8 @@ Family = Literal["flat", "step", "ending", "slowing", "growing"]
 PRIOR: dict[Family, float] = {"flat": 0.3, "step": 0.1, "ending": 0.25, "slowing": 0.05, "growing": 0.3}
 
 # The e-folding of a saturating exponential, as a share of the history. Longer than _END_IN_SIGHT the end is a guess.
-_TAUS = tuple(0.01 * 1.15**step for step in range(34))
+# The first two are over with the first samples: imports between two of them.
+_TAUS = (0.002, 0.005, *(0.01 * 1.15**step for step in range(34)))
 _END_IN_SIGHT = 0.5
 _WARM_UP_END = 0.4
 _LATEST_END = 0.85
@@ -51,7 +52,7 @@ class Shapes:
 
     Column ``jumps`` is left to each meter: the sum of its own sudden steps. ``first`` and ``second`` are the columns of
     each model (-1: none), ``goes_on`` whether its last one is growth without end, ``rises`` whether its first one may
-    only rise, ``stops`` whether growth comes to a sharp end.
+    only rise, ``fills`` whether its second one may, ``stops`` whether growth comes to a sharp end.
     """
 
     axes: tuple[Array, ...]
@@ -62,6 +63,7 @@ class Shapes:
     second: Numbers
     goes_on: Flags
     rises: Flags
+    fills: Flags
     stops: Flags
 
 
@@ -75,9 +77,12 @@ def shapes_for(axes: tuple[Array, ...]) -> Shapes:
     second = np.array([model.columns[1] if len(model.columns) > 1 else -1 for model in models])
     goes_on = np.array([model.tail >= 0 for model in models])
     # a cache or a warm-up that shrinks explains nothing we know; a step may go either way, and so may a lone line
-    rises = (first != maker.jumps) & ((second >= 0) | np.isin([m.family for m in models], ("ending", "slowing")))
+    bounded = np.isin([m.family for m in models], ("ending", "slowing"))
+    rises = (first != maker.jumps) & ((second >= 0) | bounded)
+    fills = (second >= 0) & bounded
     stops = np.array([m.family == "ending" and not m.left for m in models])
-    return Shapes(axes, np.column_stack(maker.columns), models, maker.jumps, first, second, goes_on, rises, stops)
+    basis = np.column_stack(maker.columns)
+    return Shapes(axes, basis, models, maker.jumps, first, second, goes_on, rises, fills, stops)
 
 
 class _Maker:

@@ -30,7 +30,7 @@ _RATE_RESOLUTION = 0.02
 _SHAPE_RESOLUTION = 0.005
 # Growth goes on when its second half is at least this share as steep as its first.
 _GOES_ON = 0.3
-_TWO_HALVES = 24
+_TWO_HALVES = 12
 _MOST_JUMPS = 5
 _JUMP_DEVIATIONS = 8.0
 _JUMP_WINDOW = 3

@@ -89,6 +89,26 @@ def test_a_leak_under_a_sawtooth_is_found() -> None:
     assert finding.kind == "python-objects"
 
 
+def test_a_start_within_one_sample_hides_no_leak() -> None:
+    """Imports between the first two samples, then strings that leak: the blocks tell, the start does not bend them."""
+    n = 80
+    start = np.minimum(np.arange(n), 1)
+    leak = line(n, 30.0) * MIB
+    found = conclude(
+        samples(n, rss=start * 40 * MIB + leak, python_blocks=start * 200_000 + leak / 500, gc_objects=start * 60_000)
+    )
+    assert found.kind == "python-memory"
+
+
+def test_restarts_of_a_cache_that_fills_each_time_are_how_a_process_starts() -> None:
+    """The newest life has only just filled it: those before it tell that it always does."""
+    lives = [saturating(length, 30 * MIB, 12 / length) for length in (150, 150, 70)]
+    rss = np.concatenate(lives)
+    pids = [number for number, life in enumerate(lives, 1) for _ in life]
+    found = conclude(samples(len(rss), rss=rss, gc_objects=rss / 300, python_blocks=rss / 80, pid=pids))
+    assert found.kind == "steady"
+
+
 def test_a_daily_wave_is_no_leak() -> None:
     """Not on the rising side of the last day either."""
     n = 700

@@ -39,6 +39,15 @@ def test_the_floor_under_a_sawtooth_rises_with_a_leak() -> None:
     assert abs(sen_slope(np.flatnonzero(proven).astype(float), floor[proven]) - 1) < 0.15
 
 
+def test_the_floor_under_teeth_on_a_leak_is_no_stair() -> None:
+    """Between two bottoms nothing is known, so the way is straight, and few points stand for it."""
+    tooth = 1000 + 200 * ((np.arange(N) / 40) % 1) + np.arange(N) + NOISE
+    floor, proven = floor_of(tooth, 1.0)
+    at = np.flatnonzero(proven & (np.arange(N) > 40))
+    line = np.polyfit(at, floor[at], 1)
+    assert len(at) < N / 4 and np.abs(floor[at] - np.polyval(line, at)).max() < 5
+
+
 def test_a_rise_far_above_all_before_counts_at_once() -> None:
     """One need not wait until it might have fallen."""
     rise = 1000 + 100 * ((np.arange(N) / 40) % 1) + np.maximum(0, np.arange(N) - 350) * 20.0 + NOISE
