@@ -49,6 +49,11 @@ def read_room(root: str = "") -> Room:
     return Room(_kib(host.get("MemTotal:")), _kib(host.get("MemAvailable:")), limit, used)
 
 
+def read_cgroup_limit(root: str = "") -> int | None:
+    """Read the tightest memory limit of this process's control group and those above it, in bytes; ``None`` without."""
+    return _cgroup(root)[0]
+
+
 def _cgroup(root: str) -> tuple[int | None, int | None]:
     """Return the tightest limit on the way from our group up to the root, and what is used under it."""
     for line in _read(f"{root}/proc/self/cgroup").splitlines():

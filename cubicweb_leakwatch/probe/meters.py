@@ -2,6 +2,7 @@
 for a small process; the kernel's own walk for USS and PSS grows with the memory and runs without the GIL."""
 
 import ctypes
+import functools
 import gc
 import os
 import sys
@@ -11,8 +12,10 @@ import psutil
 
 from cubicweb_leakwatch.probe.process import ProcessState
 from cubicweb_leakwatch.probe.sample import Sample
+from cubicweb_leakwatch.room import read_cgroup_limit
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_CGROUP_EVERY_S = 60.0
 
 
 class _Mallinfo2(ctypes.Structure):
@@ -37,11 +40,15 @@ _MALLINFO2 = _find_mallinfo2()
 
 
 def malloc_figures() -> tuple[int, int] | None:
-    """Return the bytes that the C allocator has in use and free, over all its arenas; ``None`` off glibc."""
+    """Return the bytes that the C allocator has in use and free, over all its arenas; ``None`` off glibc.
+
+    Also where another one has taken its place (jemalloc, tcmalloc): glibc's then has nothing at all in use.
+    """
     if _MALLINFO2 is None:
         return None
     info = _MALLINFO2()
-    return info.uordblks + info.hblkhd, info.fordblks
+    used = info.uordblks + info.hblkhd
+    return (used, info.fordblks) if used else None
 
 
 def private_bytes() -> int:
@@ -52,6 +59,12 @@ def private_bytes() -> int:
     with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 - called every second: no Path object
         _size, resident, shared = statm.read().split()[:3]
     return (int(resident) - int(shared)) * _PAGE
+
+
+@functools.lru_cache(maxsize=1)
+def _cgroup_limit(_moment: int) -> int | None:
+    """Return the control group's limit; it may be changed while we run, but takes several files to read."""
+    return read_cgroup_limit()
 
 
 def take_sample(state: ProcessState) -> Sample:
@@ -76,6 +89,7 @@ def take_sample(state: ProcessState) -> Sample:
         in_flight=state.in_flight,
         fds=fds,
         threads=threads,
+        cgroup_limit=_cgroup_limit(int(time.monotonic() // _CGROUP_EVERY_S)),
         views=dict(state.views) or None,
         tasks={name: dict(told) for name, told in tuple(state.tasks.items())} or None,
     )

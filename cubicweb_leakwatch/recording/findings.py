@@ -15,10 +15,12 @@ from typing import Any
 
 from cubicweb_leakwatch import reports
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.probe.client import find_probes
 from cubicweb_leakwatch.recording import conclusions, history
+from cubicweb_leakwatch.recording.extensions import extensions_of
 from cubicweb_leakwatch.recording.records import NUMBERS, utc
 from cubicweb_leakwatch.recording.refining import deployed_sentence, refined
-from cubicweb_leakwatch.watch.finding import Finding
+from cubicweb_leakwatch.watch.finding import Finding, Kind
 
 logger = logging.getLogger("leakwatch.findings")
 
@@ -29,6 +31,9 @@ POINTS = 480
 ROUNDS_TO_OPEN = 2
 ROUNDS_TO_CLOSE = 3
 """Conclusions in a row before a finding opens or closes: one doubtful hour neither alarms nor reassures."""
+
+OF_C: tuple[Kind, ...] = ("native", "python-memory")
+"""Kinds that a C extension may be the cause of: memory of its own, or a reference count that it leaves too high."""
 
 MOST_LOOKS = 3
 """Looks into a process for one finding, where they fail: another may have its turn, or memory be short."""
@@ -97,6 +102,8 @@ class Findings:
             self._looks.pop(process, None)
             self._tried.pop(process, None)
             return finding
+        if finding["kind"] in OF_C:
+            return self._with_extensions(finding)
         if finding["kind"] not in LOOKED_INTO:
             return finding
         opens = self._in_a_row.get((process, True), 0) + 1 >= ROUNDS_TO_OPEN
@@ -105,6 +112,17 @@ class Findings:
             self._look(finding)
         look = self._looks.get(process)
         return refined(Finding.from_json(finding), look, time.time()).as_json() if look else finding
+
+    def _with_extensions(self, finding: dict[str, Any]) -> dict[str, Any]:
+        """Name the C extensions that the process has loaded: what leaks may be one of theirs."""
+        pids = [address.pid for address in find_probes(self.directory) if address.name == finding["process"]]
+        found = extensions_of(pids[-1]) if pids else ()
+        if not found:
+            return finding
+        note = f"C extensions it has loaded: {', '.join(found)}; leak-trace --native tells which one allocates"
+        evidence = finding["evidence"]
+        notes = [*evidence.get("notes", ()), note]
+        return {**finding, "evidence": {**evidence, "extensions": list(found), "notes": notes}}
 
     def _look(self, finding: Mapping[str, Any]) -> None:
         process = finding["process"]

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import gzip
+import io
 import os
 import sys
+import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TextIO
 
 # The matrices are small: threads would only wait for one another, for seconds on a busy host. NumPy reads this once.
@@ -17,9 +19,11 @@ from cubicweb_leakwatch.watch.finding import Finding, iso_utc
 from cubicweb_leakwatch.watch.reading import UnreadableSamples, read
 from cubicweb_leakwatch.watch.units import format_bytes, format_rate
 
+_GZIP = b"\x1f\x8b"
+
 
 def diagnose(path: str) -> list[Finding]:
-    """Return a finding for each process in a file of samples (``-`` is standard input).
+    """Return a finding for each process in a file of samples, which may be packed by gzip (``-`` is standard input).
 
     Raises ConfigurationError when the file cannot be opened, UnreadableSamples when it holds no samples.
     """
@@ -28,6 +32,8 @@ def diagnose(path: str) -> list[Finding]:
             reading = read(lines)
     except UnicodeDecodeError as error:
         raise UnreadableSamples(f"{path} is not text in UTF-8", "give a file of one JSON object a line") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UnreadableSamples(f"{path} is packed by gzip and damaged: {error}", "pack the samples again") from error
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}", "name a file of samples") from error
     found = conclude_all(reading.samples)
@@ -38,11 +44,15 @@ def diagnose(path: str) -> list[Finding]:
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[TextIO]:
+    """Open a file of text, unpacking it when it is packed by gzip, whatever its name."""
     if path == "-":
         yield sys.stdin
         return
-    with Path(path).open(encoding="utf-8") as lines:
-        yield lines
+    with open(path, "rb") as file:  # noqa: PTH123 - a path as the caller wrote it
+        packed = file.peek(2)[:2] == _GZIP
+        source = gzip.GzipFile(fileobj=file) if packed else file
+        with io.TextIOWrapper(source, encoding="utf-8") as lines:
+            yield lines
 
 
 def as_text(finding: Finding) -> str:

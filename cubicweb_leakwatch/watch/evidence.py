@@ -47,6 +47,8 @@ def _notes(meters: Meters) -> list[str]:
     known = meters.by_name
     if not meters.counts_blocks and any(sample.python_blocks is not None for sample in meters.history.samples):
         notes.append("PYTHONMALLOC=malloc or another allocator: Python's memory shows in malloc's figures")
+    if not meters.counts_malloc:
+        notes.append("glibc's malloc is not in use (jemalloc, tcmalloc): what the allocator holds is not known")
     missing = [name for name in IN_USE if name not in known and not (name == "python_blocks" and notes)]
     if missing:
         notes.append(f"not recorded: {', '.join(missing)}")

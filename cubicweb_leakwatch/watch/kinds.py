@@ -23,6 +23,7 @@ _BYTES_PER_THREAD = 1024 * KIB
 _OBJECTS_PER_FD = 40
 _OBJECTS_PER_THREAD = 200
 _MALLOC_SHARE = 0.3
+_AT_MOST = {"gc_objects": _BYTES_PER_OBJECT, "python_blocks": _BYTES_PER_BLOCK, "malloc_used": 1.0}
 _LEAST_COUNT = 8
 _LEAST_SHARE = 0.01
 # What grows as the memory does grows in the memory's shape at such a share of its own rate at least.
@@ -39,6 +40,7 @@ _ENDED_SHARE = 0.05
 # RSS follows a meter that accounts for this share of its variance.
 _EXPLAINED = 0.85
 _NO_KIND = "memory grows; nothing recorded tells the kind, and this is the most common"
+_NO_BLOCKS = "memory from malloc grows, which may be Python's own strings and bytes: its blocks are not counted apart"
 _NO_ALLOCATORS = "RSS grows, tracked objects do not, and allocators are not recorded"
 
 
@@ -133,6 +135,8 @@ def _explained(meters: Meters) -> Verdict:
     if blocks and _explains(meters, blocks, memory, _BYTES_PER_BLOCK, _BYTES_PER_BLOCK):
         return Verdict("python-memory", sure, "python_blocks", "allocated Python blocks grow, tracked objects do not")
     if malloc and _malloc_explains(meters, malloc, memory):
+        if not meters.counts_blocks:
+            return Verdict("native", 0.6 * sure, "malloc_used", _NO_BLOCKS, 0.6)
         return Verdict("native", sure, "malloc_used", "memory from malloc grows, Python objects and blocks do not")
     if malloc and (blocks or objects):
         return Verdict("fragmentation", sure, "rss", "RSS grows while nothing in use does")
@@ -178,7 +182,7 @@ def _calm(meters: Meters) -> Verdict:
     rss = meters.by_name["rss"]
     in_use = [meters.by_name[name] for name in IN_USE if name in meters.by_name]
     used = [meter for meter in in_use if _has_ended(meter)]
-    ended = _ended(meters, max(used, key=lambda meter: meter.trend.growth / meter.level)) if used else None
+    ended = _ended(meters, max(used, key=lambda meter: meter.trend.growth / max(meter.level, 1.0))) if used else None
     if ended and ended.kind != "steady":
         return ended
     if in_use and _stayed(meters) and not any(_stands_for(meters, meter) for meter in in_use):
@@ -217,12 +221,15 @@ def _start_share(meters: Meters) -> float:
 
 
 def _stands_for(meters: Meters, meter: Meter) -> bool:
-    """Whether what is in use went up in a step, or whenever RSS did: then what stayed is no free memory."""
+    """Whether what is in use went up in a step, or whenever RSS did, by enough: then what stayed is no free memory."""
+    rss = meters.by_name["rss"]
+    rose = max(rss.trend.growth, 0.0) + max(rss.trend.jumped, 0.0)
+    if (meter.trend.growth + meter.trend.jumped) * _AT_MOST[meter.name] < _MALLOC_SHARE * rose:
+        return False
     if meter.trend.jumped >= _ENDED_SHARE * meter.level:
         return True
-    rss = meters.by_name["rss"]
     known = rss.known & meter.known
-    if known.sum() < _LEAST_COUNT or not meter.material:
+    if known.sum() < _LEAST_COUNT or not meter.material or not np.ptp(meter.points[known]):
         return False
     return bool(np.corrcoef(rss.points[known], meter.points[known])[0, 1] ** 2 > _EXPLAINED)
 

@@ -88,6 +88,9 @@ class Meters:
         self.trends = Trends(history)
         self.by_name: dict[str, Meter] = {}
         columns = {name: values_of(history.samples, name) for name in RESOLUTIONS}
+        self.counts_malloc = bool(np.nanmax(columns["malloc_used"], initial=-1) != 0)
+        if not self.counts_malloc:
+            columns["malloc_used"][:] = columns["malloc_free"][:] = np.nan
         columns["held"] = columns["rss"] - columns["malloc_free"]
         if np.isnan(columns["gc_objects"]).all():
             columns["gc_objects"] = _counted_by_type(history)

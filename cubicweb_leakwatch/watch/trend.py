@@ -133,6 +133,8 @@ class Trends:
         """Mix the models of all noises by their weight into one statement."""
         shapes = self.shapes
         log_weight = np.stack([fit.log_likelihood for fit in fits]) + np.where(self._shown(known), log_prior, -np.inf)
+        if not np.isfinite(log_weight).any():  # no shape of another meter's shows in the few points known
+            return self._flat(y, known)
         weight = np.exp(log_weight - log_sum_exp(log_weight))
         families = np.array([model.family for model in shapes.models])
         weights: dict[Family, float] = {family: float(weight[:, families == family].sum()) for family in PRIOR}

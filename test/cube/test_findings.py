@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -16,7 +17,9 @@ from cubicweb.devtools.testlib import CubicWebTC
 
 from cubicweb_leakwatch import reports
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.recording import conclusions, history
+from cubicweb_leakwatch.probe.client import ProbeAddress
+from cubicweb_leakwatch.recording import conclusions, findings, history
+from cubicweb_leakwatch.recording.extensions import extensions_of, modules_in
 from cubicweb_leakwatch.recording.findings import POINTS, Findings, read_deployments, spread_samples
 from cubicweb_leakwatch.recording.judge import judged
 from cubicweb_leakwatch.recording.records import record_measured
@@ -182,6 +185,18 @@ class FindingsTC(CubicWebTC):
             self.conclude(nameless)
         assert self.recorded()[0][3] == "app.POLLER.handlers"
 
+    def test_memory_of_no_python_object_names_the_extensions_that_are_loaded(self):
+        """One of them it is; without a process to ask, none is named."""
+        native = dataclasses.replace(LEAK, kind="native", culprits=(), evidence={"notes": ["first"]})
+        here = [ProbeAddress("web-1", os.getpid(), self.directory / "web-1.sock")]
+        with mock.patch.object(findings, "find_probes", return_value=here):
+            self.conclude(native)
+        (found,) = conclusions.read_findings(self.directory)
+        assert "lxml.etree" in found["evidence"]["extensions"] and "lxml.etree" in found["evidence"]["notes"][1]
+        self.conclude(native)
+        (found,) = conclusions.read_findings(self.directory)
+        assert found["evidence"] == {"notes": ["first"]}
+
     def test_pages_and_commands_read_it_without_a_database(self):
         """What was concluded last lies beside the probes, as documented."""
         self.conclude(LEAK)
@@ -272,3 +287,17 @@ def test_findings_are_for_the_owner_alone(tmp_path):
     path = tmp_path / "findings.json"
     assert path.stat().st_mode & 0o777 == 0o600
     assert json.loads(path.read_text())["findings"][0]["process"] == "web-1"
+
+
+def test_extensions_are_named_as_modules():
+    """Of packages alone: neither the interpreter's own modules nor what a wheel brings; a gone process has none."""
+    maps = [
+        "7f00-7f01 r-xp 00000000 fe:00 1 /venv/lib/python3.11/site-packages/multidict/_multidict.cpython-311-x86.so",
+        "7f01-7f02 r--p 00001000 fe:00 1 /venv/lib/python3.11/site-packages/multidict/_multidict.cpython-311-x86.so",
+        "7f02-7f03 r-xp 00000000 fe:00 2 /usr/lib/python3/dist-packages/_cffi_backend.abi3.so",
+        "7f03-7f04 r-xp 00000000 fe:00 3 /venv/lib/python3.11/site-packages/lxml.libs/libxml2-1f.so",
+        "7f04-7f05 r-xp 00000000 fe:00 4 /usr/lib/python3.11/lib-dynload/_json.cpython-311-x86_64-linux-gnu.so",
+        "7f05-7f06 rw-p 00000000 00:00 0 [heap]",
+    ]
+    assert modules_in(maps) == ("_cffi_backend", "multidict._multidict")
+    assert extensions_of(2**22 + 1) == ()

@@ -66,6 +66,19 @@ def test_an_allocator_without_mallinfo2_is_unknown_never_zero(monkeypatch):
     assert sample.malloc_used is None and sample.malloc_free is None
 
 
+def test_the_limit_of_the_control_group_is_told(monkeypatch):
+    """It is read again only after a while."""
+    meters._cgroup_limit.cache_clear()
+    monkeypatch.setattr(meters, "read_cgroup_limit", lambda: 512 * 1024 * 1024)
+    assert meters.take_sample(state()).cgroup_limit == 512 * 1024 * 1024
+    monkeypatch.setattr(meters, "read_cgroup_limit", lambda: None)
+    monkeypatch.setattr(meters.time, "monotonic", lambda: 0.0)
+    assert meters.take_sample(state()).cgroup_limit is None
+    monkeypatch.setattr(meters, "read_cgroup_limit", lambda: 1)
+    assert meters.take_sample(state()).cgroup_limit is None
+    meters._cgroup_limit.cache_clear()
+
+
 def test_requests_are_counted_by_view_within_bounds():
     """A site that invents view names for ever fills one counter, not our memory."""
     counted = state()

@@ -206,6 +206,16 @@ def test_pythonmalloc_is_noticed() -> None:
     trace = [dataclasses.replace(sample, python_blocks=0) for sample in trace]
     finding = conclude(trace)
     assert finding.kind == "python-objects" and "PYTHONMALLOC" in finding.evidence["notes"][0]
+    untracked = [dataclasses.replace(sample, gc_objects=200_000 + i % 7) for i, sample in enumerate(trace)]
+    assert conclude(untracked).confidence < 0.8, "strings or a C extension: nothing recorded tells"
+
+
+def test_an_allocator_that_is_not_glibcs_is_no_evidence() -> None:
+    """Under jemalloc glibc's figures are all zero: a native leak is not called holes in its memory."""
+    trace = samples(N, rss=line(N, 80 * MIB))
+    found = conclude([dataclasses.replace(sample, malloc_used=0, malloc_free=0) for sample in trace])
+    assert found.kind == "native" and found.confidence < 0.8
+    assert any("jemalloc" in note for note in found.evidence["notes"])
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 9])

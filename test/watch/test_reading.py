@@ -1,5 +1,6 @@
 """What may stand in a file of samples, and what is said of what may not."""
 
+import gzip
 import itertools
 import json
 import random
@@ -162,6 +163,18 @@ def test_a_directory_is_no_file_of_samples(tmp_path: Path) -> None:
     """It is refused by name."""
     with pytest.raises(ConfigurationError, match="cannot read"):
         diagnose(str(tmp_path))
+
+
+def test_a_packed_file_is_read_whatever_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And a damaged one is refused with a sentence."""
+    packed = gzip.compress("".join(f"{row}\n" for row in lines(*leaking())).encode())
+    (tmp_path / "samples").write_bytes(packed)
+    (finding,) = diagnose(str(tmp_path / "samples"))
+    assert finding.leak
+    for damaged in (packed[:-30], packed[:40] + b"xyz" + packed[43:], b"\x1f\x8b"):
+        (tmp_path / "samples").write_bytes(damaged)
+        assert main(["diagnose", str(tmp_path / "samples")]) == 1
+        assert "gzip" in capsys.readouterr().err
 
 
 def test_every_kind_has_its_words() -> None:
