@@ -13,7 +13,6 @@ import heapq
 import itertools
 import os
 import random
-import shutil
 import sys
 import tempfile
 import time
@@ -25,7 +24,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "helpers"))
 
-from clusters import postgresql
+from clusters import postgresql, program
 from cubicweb_leakdemo.runner.instance import Instance
 from cubicweb_leakdemo.runner.traffic import free_port
 
@@ -150,7 +149,7 @@ def day(repo: Any, budget: Budget, hours: float, *, away: bool) -> list[Host]:
         (arranger.Arranger(repo, Path(name), budget, lambda host=host: record(host)), [0.0])
         for name, host in hosts.items()
     ]
-    told = SimpleNamespace(monotonic=lambda: clock.now)
+    told, turns = SimpleNamespace(monotonic=lambda: clock.now), random.Random(0)
     with (
         mock.patch.object(arranger, "ask_launcher", ask),
         mock.patch.object(answers, "time", told),
@@ -159,7 +158,7 @@ def day(repo: Any, budget: Budget, hours: float, *, away: bool) -> list[Host]:
     ):
         while clock.now < hours * 3600:
             clock.forward(clock.now + 1.0)
-            for each, due in arrangers:
+            for each, due in turns.sample(arrangers, len(arrangers)):
                 if clock.now >= due[0]:
                     due[0] = clock.now + each._step_logged()
             for host in hosts.values():
@@ -183,7 +182,7 @@ def main() -> int:
     options.add_argument("--away", action="store_true")
     asked = options.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, postgresql(_program) as source:
+    with tempfile.TemporaryDirectory() as folder, postgresql(program) as source:
         database = {**source, "db-name": "budget"}
         instance = Instance(Path(folder) / "home", free_port(), name="day", cubes=("leakwatch",), database=database)
         instance.create()
@@ -211,14 +210,6 @@ def overlaps(hosts: list[Host]) -> int:
     """Return how many replacements of one host began while another host's went on."""
     spans = sorted((row["ready_at"], row["exited_at"]) for host in hosts for row in host.records if row["exited_at"])
     return sum(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans))
-
-
-def _program(name: str, _package: str) -> str:
-    folders = [str(path) for path in Path("/usr/lib/postgresql").glob("*/bin")]
-    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(folders))
-    if found is None:
-        raise SystemExit(f"{name} is not installed (Debian package postgresql)")
-    return found
 
 
 if __name__ == "__main__":

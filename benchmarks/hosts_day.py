@@ -1,8 +1,8 @@
 """A day of two hosts with eight processes each, a snapshot a minute, recorded into one database in a few minutes.
 
-``python benchmarks/hosts_day.py [--minutes 1440]`` prints how many snapshots are missing or doubled, what the database
-has grown by, and what a round takes. A tenth of the rounds fails half-way on purpose, as with a database that is away,
-and a collector is replaced by a new one every six hours, as with a restart.
+``python benchmarks/hosts_day.py [--minutes 1440] [--postgres]`` prints how many snapshots are missing or doubled, what
+the database (a SQLite file, or PostgreSQL) has grown by, and what a round takes. A tenth of the rounds fails half-way
+on purpose, as with a database that is away; a collector is replaced by a new one every six hours, as with a restart.
 """
 
 import argparse
@@ -13,8 +13,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "helpers"))
+
+from clusters import postgresql, program
 from cubicweb_leakdemo.runner.instance import Instance
 from cubicweb_leakdemo.runner.traffic import free_port
 
@@ -47,12 +51,23 @@ def main() -> int:
     """Simulate the day; return 1 when a snapshot is missing or doubled."""
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--minutes", type=int, default=1440)
+    options.add_argument("--postgres", action="store_true")
     asked = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        instance = Instance(Path(folder) / "home", free_port(), name="day", cubes=("leakwatch",))
+    with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "home"
+        source = {**stack.enter_context(postgresql(program)), "db-name": "day"} if asked.postgres else {}
+        instance = Instance(home, free_port(), name="day", cubes=("leakwatch",), database=source)
         instance.create()
         os.environ.update(instance.environment())
-        return day("day", instance.home / "database.sqlite", asked.minutes)
+        return day("day", home / "database.sqlite", asked.minutes)
+
+
+def size_of(repo: Any, file: Path) -> int:
+    """Return the bytes of the database."""
+    if file.exists():
+        return file.stat().st_size
+    with repo.internal_cnx() as cnx:
+        return int(cnx.system_sql("SELECT pg_database_size(current_database())").fetchone()[0])
 
 
 def day(appid: str, database: Path, minutes: int) -> int:
@@ -64,7 +79,7 @@ def day(appid: str, database: Path, minutes: int) -> int:
 
     repo = CubicWebConfiguration.config_for(appid).repository()
     settings = read_settings(repo.config)
-    before, rounds, slowest = database.stat().st_size, 0.0, 0.0
+    before, rounds, slowest = size_of(repo, database), 0.0, 0.0
     collectors: dict[str, Collector] = {}
     random_ = random.Random(1)
     for minute in range(minutes):
@@ -87,9 +102,9 @@ def day(appid: str, database: Path, minutes: int) -> int:
     with repo.internal_cnx() as cnx:
         rows = cnx.execute("Any H, N, COUNT(S) GROUPBY H, N WHERE S snapshot_of P, P host H, P name N").rows
         (processes,) = cnx.execute("Any COUNT(P) WHERE P is LeakwatchProcess").rows[0]
+    grown = (size_of(repo, database) - before) / 2**20
     repo.shutdown()
     wrong = [row for row in rows if row[2] != minutes]
-    grown = (database.stat().st_size - before) / 2**20
     print(f"{minutes} minutes, {len(HOSTS)} hosts x {PROCESSES} processes: {sum(row[2] for row in rows)} snapshots")
     print(
         f"expected {minutes * len(HOSTS) * PROCESSES}; processes recorded {processes}; wrong counts: {wrong or 'none'}"

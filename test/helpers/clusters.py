@@ -82,3 +82,12 @@ def postgresql(needs_program: Callable[[str, str], str]) -> Iterator[dict[str, s
     """Start a cluster and give the lines of a CubicWeb system source that uses it, but for ``db-name``."""
     with cluster(needs_program) as running:
         yield running.source
+
+
+def program(name: str, debian_package: str) -> str:
+    """Return a program's path, as ``needs_program`` does, for what is no test; ends the process where there is none."""
+    folders = [str(folder) for folder in Path("/usr/lib/postgresql").glob("*/bin")]
+    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(folders))
+    if found is None:
+        raise SystemExit(f"{name} is not installed (Debian package {debian_package})")
+    return found

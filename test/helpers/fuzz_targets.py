@@ -128,6 +128,10 @@ class NotHere(Exception):
     """The question is understood; now a copy of the process would be made."""
 
 
+def _not_here(*_told: object, **_named: object) -> None:
+    raise NotHere
+
+
 _ANSWERS = answers.Answers(ProcessState("web-1", "web"), "site", FOLDER)
 
 
@@ -138,8 +142,8 @@ def _answered(data: bytes) -> object:
         return None
     with (
         contextlib.suppress(NotHere),
-        mock.patch.object(answers, "take_counts", side_effect=NotHere),
-        mock.patch.object(answers, "take_dump", side_effect=NotHere),
+        mock.patch.object(answers, "take_counts", _not_here),
+        mock.patch.object(answers, "take_dump", _not_here),
     ):
         return _ANSWERS.answer(question)
     return None

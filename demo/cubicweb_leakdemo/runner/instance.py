@@ -96,7 +96,7 @@ class Instance:
         self.run("create", "--automatic", "--no-db-create", "--config-level", "0", ",".join(self.cubes), self.name)
         self._write_sources()
         self._write_options()
-        self.run("db-create", "--automatic", self.name)
+        self.run("db-create", "--automatic", self.name, timeout_s=600.0)  # eight seconds, on a machine at rest
 
     def _write_sources(self) -> None:
         database = self.database or {"db-driver": "sqlite", "db-name": str(self.home / "database.sqlite")}
