@@ -76,7 +76,8 @@ class _Worker:
             "holes",
         ):
             few = 0
-        return np.searchsorted(np.sort(self.rng.uniform(0.12, 0.88, few)), self.x)
+        lives = np.searchsorted(np.sort(self.rng.uniform(0.12, 0.88, few)), self.x)
+        return np.unique(lives, return_inverse=True)[1]  # one may have lived between two samples
 
     def _load(self) -> Array:
         rng = self.rng

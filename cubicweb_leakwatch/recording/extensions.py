@@ -7,8 +7,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_MODULE = re.compile(r"/(?:site|dist)-packages/(?P<path>[^\n]*?)(?:\.abi3|\.cpython-[^/\n]*|\.pypy[^/\n]*)?\.so$")
-"""The interpreter's own modules lie elsewhere; they are not suspected."""
+_MODULE = re.compile(
+    r"/(?:[^\n]*/(?:site|dist)-packages/(?P<path>[^\n]*?)|[^\n]*/(?P<name>[^/\n]*?))"
+    r"(?:\.abi3|\.cpython-[^/\n]*|\.pypy[^/\n]*)\.so$"
+)
+_OF_PYTHON = "/lib-dynload/"
+"""The interpreter's own modules are not suspected."""
 
 
 def extensions_of(pid: int) -> tuple[str, ...]:
@@ -21,6 +25,8 @@ def extensions_of(pid: int) -> tuple[str, ...]:
 
 
 def modules_in(maps: Iterable[str]) -> tuple[str, ...]:
-    """Return the modules among the lines of a ``maps`` file; libraries that a wheel brings along (``*.libs/``) not."""
-    found = {match["path"] for line in maps if (match := _MODULE.search(line))}
-    return tuple(sorted(path.replace("/", ".") for path in found if ".libs/" not in path))
+    """Return the modules among the lines of a ``maps`` file; libraries are none, their names have no Python's tag."""
+    found = {
+        match["path"] or match["name"] for line in maps if _OF_PYTHON not in line and (match := _MODULE.search(line))
+    }
+    return tuple(sorted(path.replace("/", ".") for path in found))

@@ -96,7 +96,10 @@ class Findings:
             self._in_a_row.pop(other, None)
 
     def _looked_into(self, finding: dict[str, Any]) -> dict[str, Any]:
-        """Refine a leak by a look into the process, taken once, when its finding is about to open: it costs a copy."""
+        """Refine a leak by a look into the process, taken once, when a leak is first said: it costs a copy.
+
+        A cache of CubicWeb's that fills must not be shown as a leak until the next conclusion.
+        """
         process = finding["process"]
         if not finding["leak"]:
             self._looks.pop(process, None)
@@ -106,8 +109,7 @@ class Findings:
             return self._with_extensions(finding)
         if finding["kind"] not in LOOKED_INTO:
             return finding
-        opens = self._in_a_row.get((process, True), 0) + 1 >= ROUNDS_TO_OPEN
-        if opens and process not in self._looks and self._tried[process] < MOST_LOOKS:
+        if process not in self._looks and self._tried[process] < MOST_LOOKS:
             self._tried[process] += 1
             self._look(finding)
         look = self._looks.get(process)

@@ -144,9 +144,10 @@ def _chosen(lives: Lives) -> _Case:
         long = len(newest) >= _ALONE_SAMPLES and newest[-1].t - newest[0].t >= usual / 2
         # what came to an end in one life may be no more than how each of them starts
         settled = alone.verdict.kind not in ("warming-up", "plateau") and alone.verdict.settled
-        if settled and alone.leak:
+        # growth of a start that the lives before it may tell from a leak
+        if settled and alone.leak and not alone.just_started:
             return alone
-        if settled and long and not _could_still(alone, _case(before)):
+        if settled and long and not alone.leak and not _could_still(alone, _case(before)):
             return alone
     return _case([*before, newest])
 

@@ -22,7 +22,7 @@ _BYTES_PER_FD = 64 * KIB
 _BYTES_PER_THREAD = 1024 * KIB
 _OBJECTS_PER_FD = 40
 _OBJECTS_PER_THREAD = 200
-_MALLOC_SHARE = 0.3
+_MALLOC_SHARE, _MALLOC_MOST = 0.3, 0.7
 _AT_MOST = {"gc_objects": _BYTES_PER_OBJECT, "python_blocks": _BYTES_PER_BLOCK, "malloc_used": 1.0}
 _LEAST_COUNT = 8
 _LEAST_SHARE = 0.01
@@ -132,7 +132,9 @@ def _explained(meters: Meters) -> Verdict:
     )
     if objects and _explains(meters, objects, memory, _BYTES_PER_OBJECT, _BYTES_PER_LARGE_OBJECT):
         return Verdict("python-objects", sure, "gc_objects", "objects tracked by the collector grow with the memory")
-    if blocks and _explains(meters, blocks, memory, _BYTES_PER_BLOCK, _BYTES_PER_BLOCK):
+    # Python's blocks come from its own arenas: where malloc accounts for most, they may grow beside it, as caches do
+    most = malloc is not None and memory is not None and _malloc_explains(meters, malloc, memory, _MALLOC_MOST)
+    if blocks and not most and _explains(meters, blocks, memory, _BYTES_PER_BLOCK, _BYTES_PER_BLOCK):
         return Verdict("python-memory", sure, "python_blocks", "allocated Python blocks grow, tracked objects do not")
     if malloc and _malloc_explains(meters, malloc, memory):
         if not meters.counts_blocks:
@@ -157,13 +159,13 @@ def _explains(meters: Meters, meter: Meter, memory: Meter | None, cheap: float, 
     return moves and along.rate > 0 and rate / along.rate <= cheap
 
 
-def _malloc_explains(meters: Meters, malloc: Meter, memory: Meter | None) -> bool:
+def _malloc_explains(meters: Meters, malloc: Meter, memory: Meter | None, share: float = _MALLOC_SHARE) -> bool:
     """Whether memory from malloc grows by a fair share of what memory does, by itself or in the memory's shape."""
     trend: Trend = malloc.trend
     if memory and trend.growing <= 0.5:
         trend = meters.along(malloc, memory)
     rate = memory.trend.rate if memory else 0.0
-    return trend.growing > 0.5 and trend.z > 3 and trend.rate >= _MALLOC_SHARE * rate
+    return trend.growing > 0.5 and trend.z > 3 and trend.rate >= share * rate
 
 
 def _unexplained(meters: Meters, sure: float) -> Verdict:

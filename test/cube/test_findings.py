@@ -297,7 +297,8 @@ def test_extensions_are_named_as_modules():
         "7f02-7f03 r-xp 00000000 fe:00 2 /usr/lib/python3/dist-packages/_cffi_backend.abi3.so",
         "7f03-7f04 r-xp 00000000 fe:00 3 /venv/lib/python3.11/site-packages/lxml.libs/libxml2-1f.so",
         "7f04-7f05 r-xp 00000000 fe:00 4 /usr/lib/python3.11/lib-dynload/_json.cpython-311-x86_64-linux-gnu.so",
+        "7f06-7f07 r-xp 00000000 fe:00 5 /srv/site/ours.cpython-311-x86_64-linux-gnu.so",
         "7f05-7f06 rw-p 00000000 00:00 0 [heap]",
     ]
-    assert modules_in(maps) == ("_cffi_backend", "multidict._multidict")
+    assert modules_in(maps) == ("_cffi_backend", "multidict._multidict", "ours")
     assert extensions_of(2**22 + 1) == ()

@@ -126,6 +126,13 @@ def test_growth_over_restarts_is_one_leak() -> None:
     assert math.isclose(finding.rate_bytes_per_h, 40 * MIB / (75 / 60), rel_tol=0.1)
 
 
+def test_a_leak_goes_on_over_a_restart_of_just_now() -> None:
+    """The newest life is so short that its growth may be a start: those before it tell that it is the leak."""
+    more = np.concatenate([line(100, 60 * MIB), line(100, 60 * MIB), line(25, 15 * MIB)])
+    pids = [*[1] * 100, *[2] * 100, *[3] * 25]
+    assert conclude(samples(225, rss=more, gc_objects=more / 400, pid=pids)).kind == "python-objects"
+
+
 def test_a_deployment_that_fixed_the_leak_is_told() -> None:
     """Only what came after it counts, and before and after are compared."""
     more = np.concatenate([line(150, 60 * MIB), np.zeros(150)])
@@ -208,6 +215,13 @@ def test_pythonmalloc_is_noticed() -> None:
     assert finding.kind == "python-objects" and "PYTHONMALLOC" in finding.evidence["notes"][0]
     untracked = [dataclasses.replace(sample, gc_objects=200_000 + i % 7) for i, sample in enumerate(trace)]
     assert conclude(untracked).confidence < 0.8, "strings or a C extension: nothing recorded tells"
+
+
+def test_blocks_that_grow_beside_a_native_leak_do_not_stand_for_it() -> None:
+    """CubicWeb's caches fill while an extension leaks: malloc accounts for nine tenths of the memory."""
+    more = line(N, 60 * MIB)
+    finding = conclude(samples(N, rss=more, malloc_used=0.9 * more, python_blocks=0.1 * more / 250))
+    assert finding.kind == "native"
 
 
 def test_an_allocator_that_is_not_glibcs_is_no_evidence() -> None:
