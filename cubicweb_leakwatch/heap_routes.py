@@ -11,9 +11,11 @@ from pyramid.response import Response
 
 from cubicweb_leakwatch import looks
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.views.failures import told as told_failure
 
 LOOK, DUMP, PICTURE = "/leakwatch-look", "/leakwatch-dump", "/_leakwatch/holders.{form}"
 PIECE_BYTES = 1 << 20
+MAX_SIGN = 32
 
 
 def includeme(config: Configurator, context: type) -> None:
@@ -35,25 +37,39 @@ def look(request: Request) -> Response:
             "leakwatch_look", process=process, kind=kind, type_name=(request.POST.get("type") or "").strip()
         )
     except LeakwatchError as error:
-        told["__message"] = " ".join(part for part in (error.message, error.hint) if part)
+        told["__message"] = _sentence(request, error)
     page = request.cw_request.build_url("view", vid="gc", process=process, show="kept", **told)
     return HTTPSeeOther(location=page if told else f"{page}#lw-{kind if kind in looks.KINDS else 'look'}")
 
 
 def dump(request: Request) -> Response:
-    """Take a heap dump (form field ``process``) and send it; nothing is kept here."""
+    """Take a heap dump (form field ``process``) and send it; nothing is kept here.
+
+    The field ``sign`` comes back as a cookie with it: so the page knows that the dump is there.
+    """
     process = request.POST.get("process") or ""
     try:
         taken = request.cw_cnx.call_service("leakwatch_dump", process=process)
     except LeakwatchError as error:
-        page = request.cw_request.build_url("view", vid="gc", process=process, show="kept", __message=error.message)
-        return HTTPSeeOther(location=page)
+        said = _sentence(request, error)
+        return HTTPSeeOther(
+            location=request.cw_request.build_url("view", vid="gc", process=process, show="kept", __message=said)
+        )
     response = Response(content_type="application/octet-stream")
     response.content_length = taken["bytes"]
     response.content_disposition = f'attachment; filename="{taken["name"]}"'
     response.cache_control = "no-store"
     response.app_iter = _Sent(Path(taken["path"]))
+    sign = request.POST.get("sign") or ""
+    if sign.isascii() and sign.isalnum() and len(sign) <= MAX_SIGN:
+        response.set_cookie("leakwatch-sent", sign, max_age=60, samesite="Strict")
     return response
+
+
+def _sentence(request: Request, error: LeakwatchError) -> str:
+    """Return what failed and what to do, in the reader's language."""
+    parts = told_failure(error, request.cw_request._, request.cw_request.lang or "en")
+    return ". ".join(part.rstrip(".") for part in parts if part)
 
 
 class _Sent:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.probe.client import ProbeAddress, ProbeError, ask, choose
+from cubicweb_leakwatch.probe.client import ProbeAddress, ProbeError, ask, ask_all, choose
 from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.watch.finding import Finding, Kind, iso_utc
 
@@ -49,8 +49,13 @@ def status(directory: Path, process: str | None = None, *, judge: Judge | None =
     judge = judge or recorded_judge(directory)
     findings: list[Finding] = []
 
+    probes = choose(directory, process)
+    answers = dict(zip(probes, ask_all(probes, "status"), strict=True))
+
     def row(address: ProbeAddress) -> dict[str, Any]:
-        values = dict(ask(address, "status"))
+        if isinstance(answers[address], LeakwatchError):
+            raise answers[address]
+        values = dict(answers[address])
         finding = judge(address, values.get("limit"))
         findings.append(finding)
         return {
@@ -68,7 +73,7 @@ def status(directory: Path, process: str | None = None, *, judge: Judge | None =
             "samples": finding.evidence.get("samples"),
         }
 
-    look = _each(choose(directory, process), row)
+    look = _each(probes, row)
     findings += [recorded_elsewhere(row) for row in others]
     return {"verdict": verdict(findings), "processes": [*look.items, *others]}, look
 

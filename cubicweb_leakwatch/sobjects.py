@@ -17,7 +17,7 @@ from cubicweb.server import Service
 from cubicweb_leakwatch import audit, live, looks, reports
 from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.probe.runtime import runtime_path
-from cubicweb_leakwatch.recording import coarse, growth, history
+from cubicweb_leakwatch.recording import cost, growth, history, kept_chart
 from cubicweb_leakwatch.recording.conclusions import read_findings
 from cubicweb_leakwatch.settings import options_in_force, read_settings
 
@@ -175,7 +175,8 @@ class History(ManagersService):
         if points is None:
             samples = history.read_samples(self._cw, first, last, process=process, types=types)
         else:
-            samples = self._coarse(first, last, points, process) if points else []
+            asked = (first, last, points, process)
+            samples = kept_chart.chart_samples(self._cw, self.directory, *asked) if points else []
         return {
             "since": first,
             "until": last,
@@ -184,11 +185,6 @@ class History(ManagersService):
             "processes": processes,
             "events": [event for event in history.events(processes, restarts) if event["t"] >= first],
         }
-
-    def _coarse(self, first: float, last: float, points: int, process: str | None) -> list[dict[str, Any]]:
-        """Divide the time since the first snapshot: a young history is drawn in detail."""
-        begin = max(first, history.first_moment(self._cw, first) or first)
-        return coarse.read_coarse_samples(self._cw, begin, last, points, process=process, others=())
 
 
 class LatestSnapshots(ManagersService):
@@ -296,14 +292,15 @@ class SettingsInForce(ManagersService):
         return {"options": options_in_force(self._cw.repo.config), "cost": self._cost()}
 
     def _cost(self) -> dict[str, Any]:
-        """Return rows and bytes in the database, and how long the last copy stopped its process (ms)."""
+        """Return rows and bytes in the database, how long the last copy stopped its process, what a round takes."""
         kept = max(reports.last_reports(self.directory), key=reports.taken_at, default={})
-        rows = self._cw.execute("Any COUNT(S) WHERE S is MemorySnapshot").rows[0][0]
+        rows = self._cw.system_sql("SELECT COUNT(*) FROM cw_memorysnapshot").fetchone()[0]
         return {
             "snapshots": rows,
             "database_bytes": rows * SNAPSHOT_BYTES,
             "pause_ms": kept.get("pause_ms"),
             "elapsed_ms": kept.get("elapsed_ms"),
+            **cost.read(self.directory),
         }
 
 

@@ -61,5 +61,6 @@ def _document(request: Request, content: dict[str, Any]) -> Response:
 def _kept(response: Response) -> Response:
     """Say that the answer is for this reader, and to be asked for again each time."""
     response.headers["Cache-Control"] = "no-cache, private"
+    response.headers["X-Content-Type-Options"] = "nosniff"  # a type name may look like a page
     response.vary = ("Cookie",)
     return response

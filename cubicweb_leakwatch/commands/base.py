@@ -16,8 +16,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from cubicweb_leakwatch.commands.csv_text import Table, as_csv
 from cubicweb_leakwatch.commands.instance import Instance, find_instance, instance_named
-from cubicweb_leakwatch.commands.options import INSTANCE, JSON, Argument, Option, Parser, build_parser, parse
+from cubicweb_leakwatch.commands.options import CSV, INSTANCE, JSON, Argument, Option, Parser, build_parser, parse
 from cubicweb_leakwatch.commands.terminal import Screen, patience, say
 from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_INTERRUPTED, LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
@@ -55,6 +56,9 @@ class Command:
     own_options: ClassVar[tuple[Option, ...]] = ()
     examples: ClassVar[tuple[tuple[str, str], ...]] = ()
     has_json: ClassVar[bool] = True
+    has_csv: ClassVar[bool] = False
+    """Whether the answer is a table; then ``table`` gives it."""
+
     tells_patience: ClassVar[bool] = True
     """Whether a terminal is told how long the work goes on; not where the command itself tells more."""
 
@@ -70,6 +74,10 @@ class Command:
 
     def lines(self, data: Any, asked: Namespace, screen: Screen) -> Iterable[str]:
         """Return the same as lines for people."""
+        raise NotImplementedError
+
+    def table(self, data: Any, asked: Namespace) -> Table:
+        """Return the same as a table, for ``--csv``."""
         raise NotImplementedError
 
     def next_step(self, data: Any, asked: Namespace) -> str:
@@ -94,7 +102,7 @@ class Command:
     @classmethod
     def options_of(cls) -> tuple[Option, ...]:
         """Return every option, the common ones last."""
-        return (*cls.own_options, JSON) if cls.has_json else cls.own_options
+        return (*cls.own_options, *([CSV] if cls.has_csv else []), *([JSON] if cls.has_json else []))
 
     def help(self) -> str:
         """Return what ``--help`` prints."""
@@ -130,17 +138,26 @@ class Command:
         """Measure and show once; commands that stay in the foreground have their own."""
         with patience(self.name) if self.tells_patience else contextlib.nullcontext():
             data = self.data(asked)
-        if self.has_json and asked.json:
-            self.print_document(data, asked)
-        else:
-            for line in self.lines(data, asked, Screen.of(sys.stdout)):
-                say(line)
+        self.show(data, asked)
         for warning in self.warnings:
             say(f"{self.name}: {clean(warning)}", sys.stderr)
-        step = "" if self.has_json and asked.json else self.next_step(data, asked)
+        step = "" if self.is_for_a_program(asked) else self.next_step(data, asked)
         if step:
             say(f"next: {clean(step)}", sys.stderr)
         return self.exit_code(data, asked)
+
+    def show(self, data: Any, asked: Namespace) -> None:
+        """Print what was measured, in the form that was asked for."""
+        if self.has_json and asked.json:
+            self.print_document(data, asked)
+            return
+        as_table = self.has_csv and asked.csv
+        for line in as_csv(self.table(data, asked)) if as_table else self.lines(data, asked, Screen.of(sys.stdout)):
+            say(line)
+
+    def is_for_a_program(self, asked: Namespace) -> bool:
+        """Say whether no person reads it."""
+        return bool((self.has_json and asked.json) or (self.has_csv and asked.csv))
 
     # helpers
 
@@ -177,6 +194,8 @@ class Command:
         asked: Namespace = parse(self._parser(), optional, self.options_of(), words)
         if takes_instance:
             self._name_instance(asked)
+        if self.has_csv and asked.csv and asked.json:
+            self._parser().error("--csv and --json: choose one")
         for argument in self.arguments:
             if getattr(asked, argument.name) is None and not argument.optional:
                 self._parser().error(f"{argument.metavar} is missing")

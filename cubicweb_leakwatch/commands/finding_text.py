@@ -7,6 +7,12 @@ from cubicweb_leakwatch.commands.terminal import Screen
 from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.watch.units import format_bytes, format_duration, format_rate
 
+FINDING_CSV = (
+    "process", "host", "kind", "leak", "since", "rate_bytes_per_h", "rate_low", "rate_high", "bytes_per_request",
+    "confidence", "holder", "ceiling", "seconds_to_limit", "culprits", "views", "advice", "opened_at", "closed_at",
+)  # fmt: skip
+"""Columns of findings under ``--csv``."""
+
 
 def finding_lines(finding: dict[str, Any], screen: Screen) -> Iterator[str]:
     """Return the sentence, then what it rests on; ``finding`` is in the documented shape."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.csv_text import Table
 from cubicweb_leakwatch.commands.leak_gc import cycle_lines
 from cubicweb_leakwatch.commands.options import LIMIT, Argument, Option
 from cubicweb_leakwatch.commands.table import Column, render, words
@@ -23,11 +24,15 @@ TYPES = (
 )
 GROWTH = (words("TYPE", shrinks=True), Column("OBJECTS"), Column("MiB"))
 
+TYPES_CSV = ("type", "count", "bytes", "retained", "delta")
+GROWTH_CSV = ("type", "objects_delta", "bytes_delta", "holders")
+
 
 class LeakAnalyze(Command):
     """Analyse a heap dump: suspects, retained sizes, trash, cycles; or what grew since another dump."""
 
     name = "leak-analyze"
+    has_csv = True
     arguments = (FILE,)
     own_options = (
         Option("--baseline", "an earlier dump of the same process, to compare with", str, "FILE"),
@@ -45,6 +50,10 @@ class LeakAnalyze(Command):
         from cubicweb_leakwatch.heap.analyze import analyze
 
         return analyze(asked.file, baseline=asked.baseline, limit=asked.limit, only=asked.type)
+
+    def table(self, data: dict[str, Any], asked: Namespace) -> Table:
+        """Return the types; with a baseline, those that grew."""
+        return Table(GROWTH_CSV, data["growth"]) if "growth" in data else Table(TYPES_CSV, data["types"])
 
     def lines(self, data: dict[str, Any], asked: Namespace, screen: Screen) -> Iterable[str]:
         """Return the suspects first, then what they rest on."""

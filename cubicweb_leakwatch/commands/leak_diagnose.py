@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from cubicweb_leakwatch.commands.base import Command
-from cubicweb_leakwatch.commands.finding_text import finding_lines
+from cubicweb_leakwatch.commands.csv_text import Table
+from cubicweb_leakwatch.commands.finding_text import FINDING_CSV, finding_lines
 from cubicweb_leakwatch.commands.options import Argument
 from cubicweb_leakwatch.commands.terminal import Screen
 
@@ -17,6 +18,7 @@ class LeakDiagnose(Command):
     """Say what a file of samples shows: which process leaks, how, how fast."""
 
     name = "leak-diagnose"
+    has_csv = True
     arguments = (FILE,)
     examples = (
         ("cubicweb-ctl leak-diagnose samples.jsonl", "one finding a process in the file"),
@@ -30,6 +32,10 @@ class LeakDiagnose(Command):
         from cubicweb_leakwatch.watch.diagnose import diagnose
 
         return [finding.as_json() for finding in diagnose(asked.file)]
+
+    def table(self, data: list[dict[str, Any]], asked: Namespace) -> Table:
+        """Return the findings."""
+        return Table(FINDING_CSV, data)
 
     def lines(self, data: list[dict[str, Any]], asked: Namespace, screen: Screen) -> Iterable[str]:
         """Return each finding with its evidence."""

@@ -10,6 +10,7 @@ from typing import Any
 from cubicweb_leakwatch import live
 from cubicweb_leakwatch.commands import checkup
 from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.csv_text import Table
 from cubicweb_leakwatch.commands.instance import Instance
 from cubicweb_leakwatch.commands.running import require_cube
 from cubicweb_leakwatch.commands.terminal import Screen, wrapped
@@ -22,6 +23,7 @@ class LeakDoctor(Command):
     """Check the set-up of an instance: who answers, who records, which limits hold; a numbered hint a problem."""
 
     name = "leak-doctor"
+    has_csv = True
     examples = (
         ("cubicweb-ctl leak-doctor mysite", "is mysite watched as it should be?"),
         ("cubicweb-ctl leak-doctor mysite --json", "the same for a program; exit code 1 when there is a problem"),
@@ -41,6 +43,10 @@ class LeakDoctor(Command):
         for problem in data["problems"]:
             yield f"{screen.style(problem['code'], 'bold', 'yellow')}  {clean(problem['message'])}"
             yield from wrapped("      → ", clean(problem["hint"]), screen)
+
+    def table(self, data: dict[str, Any], asked: Namespace) -> Table:
+        """Return the problems."""
+        return Table(("code", "message", "hint"), data["problems"])
 
     def exit_code(self, data: dict[str, Any], asked: Namespace) -> int:
         """Return 1 when there is a problem."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.csv_text import Table
 from cubicweb_leakwatch.commands.options import Option, count
 from cubicweb_leakwatch.commands.table import Column, render, words
 from cubicweb_leakwatch.commands.terminal import Screen
@@ -22,6 +23,7 @@ COLUMNS = (
     Column("LONGEST GAP ms"),
 )
 PARTS = (("all", "all"), ("inside", "during replacements"), ("outside", "before and after"))
+CSV_COLUMNS = ("requests", "sent", "failed", "p50_ms", "p99_ms", "max_ms", "gap_ms")
 DEFAULT_PATH = "/_leakwatch/livez"
 
 
@@ -29,6 +31,7 @@ class LeakDrill(Command):
     """Load the served instance through forced replacements and count what its clients noticed."""
 
     name = "leak-drill"
+    has_csv = True
     own_options = (
         Option("--replacements", "how many workers to replace, one after the other", count, "N", default=5),
         Option("--rate", "new connections a second, beside the other clients", count, "N", default=50),
@@ -62,6 +65,10 @@ class LeakDrill(Command):
         for restart in data["restarts"]:
             if restart["outcome"] != "replaced":
                 yield f"{restart['process']}: {restart['outcome']}: {clean(restart['detail'] or '')}"
+
+    def table(self, data: dict[str, Any], asked: Namespace) -> Table:
+        """Return the figures of all requests, of those during replacements, and of the others."""
+        return Table(CSV_COLUMNS, [{"requests": part, **data[part]} for part, _title in PARTS])
 
     def exit_code(self, data: dict[str, Any], asked: Namespace) -> int:
         """Return 1 when a client noticed, or not all were replaced."""

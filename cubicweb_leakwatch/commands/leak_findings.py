@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cubicweb_leakwatch.commands.base import Command
-from cubicweb_leakwatch.commands.finding_text import finding_lines
+from cubicweb_leakwatch.commands.csv_text import Table
+from cubicweb_leakwatch.commands.finding_text import FINDING_CSV, finding_lines
 from cubicweb_leakwatch.commands.options import PROCESS, Option
 from cubicweb_leakwatch.commands.repository import connection
 from cubicweb_leakwatch.commands.terminal import Screen
@@ -19,6 +20,7 @@ class LeakFindings(Command):
     """Say what leakwatch concludes from the recorded history, with its evidence."""
 
     name = "leak-findings"
+    has_csv = True
     own_options = (PROCESS, Option("--all", "the recorded findings, open and closed ones, the newest first"))
     examples = (
         ("cubicweb-ctl leak-findings mysite", "which process leaks, what, how fast, and why we say so"),
@@ -50,6 +52,10 @@ class LeakFindings(Command):
             if index:
                 yield ""
             yield from finding_lines(finding, screen)
+
+    def table(self, data: list[dict[str, Any]], asked: Namespace) -> Table:
+        """Return the findings."""
+        return Table(FINDING_CSV, data)
 
     def next_step(self, data: list[dict[str, Any]], asked: Namespace) -> str:
         """Lead to the heap of the process that leaks."""

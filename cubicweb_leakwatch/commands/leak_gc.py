@@ -6,6 +6,7 @@ from typing import Any
 
 from cubicweb_leakwatch import live
 from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.csv_text import Table
 from cubicweb_leakwatch.commands.options import LIMIT, PROCESS, Option
 from cubicweb_leakwatch.commands.running import explained
 from cubicweb_leakwatch.commands.table import Cell, Column, render, words
@@ -16,11 +17,14 @@ from cubicweb_leakwatch.watch.units import format_bytes
 TYPES = (words("TYPE", shrinks=True), Column("COUNT"), Column("KiB", rank=1), Column("GROWTH"))
 GARBAGE = (words("TYPE", shrinks=True), Column("COUNT"), Column("KiB"))
 
+CSV_COLUMNS = ("process", "pid", "taken_at", "type", "count", "bytes", "delta")
+
 
 class LeakGc(Command):
     """Show what a process keeps: gc.garbage, type counts and growth, cycles with finalizers."""
 
     name = "leak-gc"
+    has_csv = True
     own_options = (
         PROCESS,
         LIMIT,
@@ -49,12 +53,23 @@ class LeakGc(Command):
                 yield ""
             yield from report_lines(report, screen, types_only=asked.types_only)
 
+    def table(self, data: list[dict[str, Any]], asked: Namespace) -> Table:
+        """Return a row for each type of each process."""
+        return Table(CSV_COLUMNS, type_rows(data))
+
     def next_step(self, data: list[dict[str, Any]], asked: Namespace) -> str:
         """Lead from counts to cycles, and from one process to the next look."""
         first = data[0]["process"]["name"]
         if asked.types_only:
             return f"cubicweb-ctl leak-gc {asked.instance} --process {first}   (cycles and holders)"
         return f"cubicweb-ctl leak-status {asked.instance}   (memory and growth of each process)"
+
+
+def type_rows(reports: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Return the types of several processes as one table."""
+    for report in reports:
+        who = {"process": report["process"]["name"], "pid": report["process"]["pid"], "taken_at": report["taken_at"]}
+        yield from ({**who, **item} for item in report["types"])
 
 
 def report_lines(report: dict[str, Any], screen: Screen, *, types_only: bool = False) -> Iterator[str]:

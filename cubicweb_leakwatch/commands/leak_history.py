@@ -1,7 +1,5 @@
 """``leak-history``: what was recorded, over time."""
 
-import csv
-import io
 import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.csv_text import Table
 from cubicweb_leakwatch.commands.moments import moment
 from cubicweb_leakwatch.commands.options import PROCESS, Option
 from cubicweb_leakwatch.commands.repository import connection
@@ -16,7 +15,6 @@ from cubicweb_leakwatch.commands.spark import sparkline
 from cubicweb_leakwatch.commands.table import Column, render, words
 from cubicweb_leakwatch.commands.terminal import Screen
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
-from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.watch.units import MIB
 
 COLUMNS = (
@@ -40,12 +38,12 @@ class LeakHistory(Command):
     """Show recorded samples over time, with restarts and deployments."""
 
     name = "leak-history"
+    has_csv = True
     own_options = (
         PROCESS,
         Option("--since", "from when: how long ago (24h) or a time (2026-05-01T12:00)", moment, "WHEN", "24h"),
         Option("--until", "until when", moment, "WHEN", "now"),
         Option("--types", "with the type counts of each sample, in JSON"),
-        Option("--csv", "the samples as CSV, sizes in bytes"),
         Option("--svg", "write the chart to FILE as well", Path, "FILE"),
     )
     examples = (
@@ -67,9 +65,7 @@ class LeakHistory(Command):
         return list(recorded["samples"])
 
     def lines(self, data: list[dict[str, Any]], asked: Namespace, screen: Screen) -> Iterable[str]:
-        """Return a row a process, then what happened; or the CSV."""
-        if asked.csv:
-            return as_csv(data)
+        """Return a row a process, then what happened."""
         if not data:
             return ["nothing was recorded in this time"]
         return self._shown(data, screen)
@@ -85,10 +81,12 @@ class LeakHistory(Command):
             rows = [[local(event["t"]), event["process"], event["kind"], event["text"]] for event in events]
             yield from render(EVENTS, rows, screen)
 
+    def table(self, data: list[dict[str, Any]], asked: Namespace) -> Table:
+        """Return the samples."""
+        return Table(CSV_COLUMNS, data)
+
     def next_step(self, data: list[dict[str, Any]], asked: Namespace) -> str:
         """Lead to the conclusion, or to what records."""
-        if asked.csv:
-            return ""
         if not data:
             return f"cubicweb-ctl leak-serve {asked.instance} runs the scheduler, which records"
         return f"cubicweb-ctl leak-findings {asked.instance}   (what leakwatch concludes from it)"
@@ -115,23 +113,6 @@ def summary(name: str, samples: Sequence[dict[str, Any]]) -> list[object]:
 def local(t: float) -> str:
     """Return Unix seconds as local time with its zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(t))
-
-
-def as_csv(samples: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Return the samples as CSV, a header first."""
-    yield ",".join(CSV_COLUMNS)
-    for sample in samples:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow([_field(sample.get(name)) for name in CSV_COLUMNS])
-        yield line.getvalue()
-
-
-def _field(value: object) -> object:
-    """A spreadsheet takes a text that begins like a formula for one: it gets a quotation mark before it."""
-    if not isinstance(value, str):
-        return "" if value is None else value
-    text = clean(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def write_chart(path: Path, recorded: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cubicweb_leakwatch import live
 from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.csv_text import Table
 from cubicweb_leakwatch.commands.leak_dump import the_one
 from cubicweb_leakwatch.commands.options import INSTANCE, LIMIT, Argument, Option, count
 from cubicweb_leakwatch.commands.running import explained
@@ -18,11 +19,14 @@ from cubicweb_leakwatch.probe.client import choose
 
 TYPE = Argument("type", "TYPE", "the type, as leak-gc names it (mercurial.url.httphandler), or its class name alone")
 
+CSV_COLUMNS = ("type", "count", "share", "root", "text", "path", "source")
+
 
 class LeakHolders(Command):
     """Say who keeps objects of a type alive: chains to a root, grouped by the path that they share."""
 
     name = "leak-holders"
+    has_csv = True
     arguments = (INSTANCE, TYPE)
     own_options = (
         Option("--process", "the process to look into, by its slot (web-1, scheduler) or its pid", str, "P"),
@@ -63,6 +67,10 @@ class LeakHolders(Command):
         for group in data["groups"]:
             yield ""
             yield from group_lines(group, screen)
+
+    def table(self, data: dict[str, Any], asked: Namespace) -> Table:
+        """Return the groups."""
+        return Table(CSV_COLUMNS, [{**group, "type": data["type"]} for group in data["groups"]])
 
     def next_step(self, data: dict[str, Any], asked: Namespace) -> str:
         """Lead to the retained sizes."""

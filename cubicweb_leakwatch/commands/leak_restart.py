@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.csv_text import Table
 from cubicweb_leakwatch.commands.instance import Instance
 from cubicweb_leakwatch.commands.options import Option
 from cubicweb_leakwatch.commands.repository import connection
@@ -59,6 +60,7 @@ class LeakRestart(Command):
     """Replace workers in a controlled way: a successor is ready before the old one drains and leaves."""
 
     name = "leak-restart"
+    has_csv = True
     tells_patience = False
     own_options = (
         Option("--process", "the process to replace, by its slot (web-1, scheduler) or its pid", str, "P"),
@@ -131,6 +133,10 @@ class LeakRestart(Command):
         if asked.dry_run:
             yield "would replace, one after the other:"
         yield from render(COLUMNS, [_row(record) for record in data], screen)
+
+    def table(self, data: list[dict[str, Any]], asked: Namespace) -> Table:
+        """Return the restarts."""
+        return Table(("process", "stage", *FIELDS), data)
 
     def next_step(self, data: list[dict[str, Any]], asked: Namespace) -> str:
         """Say how to see it through."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from cubicweb_leakwatch import live
 from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.csv_text import Table
 from cubicweb_leakwatch.commands.options import PROCESS, Option
 from cubicweb_leakwatch.commands.running import explained
 from cubicweb_leakwatch.commands.spark import sparkline
@@ -50,6 +51,11 @@ COLUMNS = (
     Column("THREADS", rank=11),
     words("VERDICT"),
 )
+CSV_COLUMNS = (
+    "name", "pid", "host", "role", "state", "started_at", "age_s", "generation", "requests", "in_flight", "rss", "uss",
+    "pss", "limit", "gc_objects", "garbage", "threads", "fds", "verdict", "leak", "rate_bytes_per_h",
+    "seconds_to_limit",
+)  # fmt: skip
 LATELY = 20
 """Blocks of the line of memory that ``--watch`` shows: the last so many measurements."""
 
@@ -79,6 +85,7 @@ class LeakStatus(Command):
     """Show each process of an instance: memory beside its limit, growth, verdict."""
 
     name = "leak-status"
+    has_csv = True
     own_options = (
         PROCESS,
         Option("--check", "exit 0 (ok), 1 (warning), 2 (critical) or 3 (unknown), for a monitoring system"),
@@ -114,6 +121,10 @@ class LeakStatus(Command):
         heading = screen.style(f"{clean(asked.instance)}: {clean(summary(data))}", "bold", style)
         return [heading, "", *render(COLUMNS, [_row(process) for process in data["processes"]], screen)]
 
+    def table(self, data: dict[str, Any], asked: Namespace) -> Table:
+        """Return the processes."""
+        return Table(CSV_COLUMNS, data["processes"])
+
     def next_step(self, data: dict[str, Any], asked: Namespace) -> str:
         """Name the process to look into, when one leaks."""
         leaking = [process for process in data["processes"] if process.get("leak") or process.get("garbage")]
@@ -143,7 +154,7 @@ class LeakStatus(Command):
             return super().run(asked)
         if not 0.1 <= asked.watch <= 86400:
             self._parser().error("--watch: between 0.1 and 86400 seconds")
-        if sys.stdin.isatty() and sys.stdout.isatty() and not asked.json:
+        if sys.stdin.isatty() and sys.stdout.isatty() and not self.is_for_a_program(asked):
             watching = Watching(self, asked)
             follow(watching.lines, asked.watch, watching.press)
             return EXIT_DONE
@@ -153,11 +164,9 @@ class LeakStatus(Command):
 
     def _show_again(self, asked: Namespace) -> None:
         data = self.data(asked)
-        if asked.json:
-            self.print_document(data, asked)
-        else:
-            for line in [*self.lines(data, asked, Screen.of(sys.stdout)), ""]:
-                say(line)
+        self.show(data, asked)
+        if not self.is_for_a_program(asked):
+            say("")
         sys.stdout.flush()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from cubicweb_leakwatch.apart import write_private
 from cubicweb_leakwatch.commands.base import Command
+from cubicweb_leakwatch.commands.csv_text import Table
 from cubicweb_leakwatch.commands.leak_dump import moved, the_one
 from cubicweb_leakwatch.commands.options import LIMIT, Option, duration, size
 from cubicweb_leakwatch.commands.running import explained
@@ -23,6 +24,7 @@ from cubicweb_leakwatch.watch.units import format_bytes, format_duration
 POLL_S = 1.0
 STOP_TIMEOUT_S = 120.0
 LINES = (words("LINE", shrinks=True), words("FUNCTION", shrinks=True), Column("COUNT"), Column("KiB"))
+CSV_COLUMNS = ("file", "line", "function", "count", "bytes")
 WHY = {
     "time": "its time was over",
     "size": "what it recorded reached its bound",
@@ -34,6 +36,7 @@ class LeakTrace(Command):
     """Record allocations in a process for a while, then say which lines allocated what is still alive."""
 
     name = "leak-trace"
+    has_csv = True
     tells_patience = False
     own_options = (
         Option("--process", "the process to trace, by its slot (web-1, scheduler) or its pid", str, "P"),
@@ -79,6 +82,10 @@ class LeakTrace(Command):
         yield from _table("allocated meanwhile and still alive, by line", data["lines"][: asked.limit], screen)
         if "functions" in data:
             yield from _table("by C function", data["functions"][: asked.limit], screen)
+
+    def table(self, data: dict[str, Any], asked: Namespace) -> Table:
+        """Return the lines."""
+        return Table(CSV_COLUMNS, data["lines"][: asked.limit])
 
     def next_step(self, data: dict[str, Any], asked: Namespace) -> str:
         """Lead from the line to what keeps its objects."""

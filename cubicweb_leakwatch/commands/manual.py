@@ -22,8 +22,8 @@ EXIT_CODES = (
 _INTRODUCTION = (
     "Each command is there twice, with the same words: ``cubicweb-ctl leak-NAME INSTANCE``, and ``leakwatch leak-NAME"
     " INSTANCE``, which starts in a fraction of a second because it does not load CubicWeb first. ``--json`` prints one"
-    " document on stdout; talk goes to stderr. Sizes are written ``250MiB``, durations ``30s`` or ``5min``. Colour is"
-    " shown on a terminal alone, and not where ``NO_COLOR`` is set."
+    " document on stdout, ``--csv`` a table for a spreadsheet; talk goes to stderr. Sizes are written ``250MiB``,"
+    " durations ``30s`` or ``5min``. Colour is shown on a terminal alone, and not where ``NO_COLOR`` is set."
 )
 
 

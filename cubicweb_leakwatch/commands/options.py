@@ -85,6 +85,7 @@ def _read(parse: Callable[[str], float], text: str) -> float:
 
 INSTANCE = Argument("instance", "<instance>", "name of the instance; CW_INSTANCE in the environment stands in for it")
 JSON = Option("--json", "print one JSON document, for programs")
+CSV = Option("--csv", "print the table as CSV, for a spreadsheet: sizes in bytes")
 PROCESS = Option(
     "--process", "the process to look at, by its slot (web-1, scheduler) or its pid", str, "P", default_text="all"
 )

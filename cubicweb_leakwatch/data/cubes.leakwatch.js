@@ -1,5 +1,6 @@
-/* The pages of leakwatch work without this; with it, tables sort by a button in each
-   header, the chart tells values and is zoomed by the server, and a restart shows its stages live. */
+/* The pages of leakwatch work without this; with it, tables sort by a button in each header, panels change by themselves,
+   and a restart shows its stages live. The chart is in cubes.leakwatch.chart.js, and how
+   long a look is at work already in cubes.leakwatch.progress.js. */
 (function () {
     "use strict";
 
@@ -56,6 +57,8 @@
 
     /* Panels: one is asked of the server alone, and takes the place of what the page has. */
 
+    var TIMEOUT_MS = 30000;
+
     function without(address, name) {
         return address.replace(new RegExp("([?&])" + name + "=[^&#]*&?"), "$1").replace(/[?&](#|$)/, "$1");
     }
@@ -82,30 +85,53 @@
         return page ? page.getAttribute("data-" + name) : "";
     }
 
+    var REACHED = "a, button, input, select, summary, [tabindex]";
+
+    /* Who reads or has the keyboard in a panel stays where they were when a fresh one takes its place. */
+    function takePlace(section, fresh) {
+        var reached = Array.prototype.slice.call(section.querySelectorAll(REACHED));
+        var place = reached.indexOf(document.activeElement);
+        var unfolded = Array.prototype.map.call(section.querySelectorAll("details"), function (part) {
+            return part.open;
+        });
+        section.parentNode.replaceChild(fresh, section);
+        prepare(fresh);
+        Array.prototype.forEach.call(fresh.querySelectorAll("details"), function (part, index) {
+            part.open = part.open || unfolded[index] === true;
+        });
+        var target = place < 0 ? null : fresh.querySelectorAll(REACHED)[place];
+        if (target) {
+            target.focus({ preventScroll: true });
+        }
+    }
+
+    function ask(name, address, done) {
+        var request = new XMLHttpRequest();
+        request.open("GET", panelAddress(address, name));
+        request.timeout = TIMEOUT_MS;
+        request.onloadend = function () {
+            var page = request.status === 200 && new DOMParser().parseFromString(request.responseText, "text/html");
+            done((page && page.getElementById("lw-" + name)) || null);
+        };
+        request.send();
+    }
+
     function refresh(name, address, done) {
         var section = document.getElementById("lw-" + name);
-        var request = new XMLHttpRequest();
         if (!section) {
             return;
         }
         section.setAttribute("aria-busy", "true");
         section.setAttribute("data-busy", words(section, "loading"));
-        request.open("GET", panelAddress(address, name));
-        request.timeout = 30000;
-        request.onloadend = function () {
-            var page = request.status === 200 && new DOMParser().parseFromString(request.responseText, "text/html");
-            var fresh = page && page.getElementById("lw-" + name);
+        ask(name, address, function (fresh) {
             section.removeAttribute("aria-busy");
-            if (!fresh) {
+            if (fresh) {
+                takePlace(section, fresh);
+            } else {
                 say(section, words(section, "failed"));
-                done(null);
-                return;
             }
-            section.parentNode.replaceChild(fresh, section);
-            prepare(fresh);
             done(fresh);
-        };
-        request.send();
+        });
     }
 
     function focusIn(section, selector) {
@@ -122,6 +148,12 @@
                 focusIn(fresh, selector);
             }
         });
+    }
+
+    function zoomTo(from, to) {
+        var address = without(without(without(window.location.href.split("#")[0], "span"), "from"), "to");
+        var separator = address.indexOf("?") < 0 ? "?" : "&";
+        show("chart", address + separator + "from=" + from + "&to=" + to, ".lw-plot");
     }
 
     window.addEventListener("popstate", function () {
@@ -164,217 +196,40 @@
         });
     }
 
-    /* The chart: a line under the pointer or moved by arrow keys; a stretch that is dragged over is zoomed into. */
+    /* A restart under way is asked for again until the server says how it ended. An answer that fails is no end, nor is
+       one in which the restart is missing: the launcher may have been busy, or the worker that was asked have left. */
 
-    function svgElement(name, css) {
-        var made = document.createElementNS("http://www.w3.org/2000/svg", name);
-        made.setAttribute("class", css);
-        return made;
-    }
+    var POLL_MS = 1000, SLOWEST_MS = 10000, MISSING = 5, UNANSWERED = 60;
 
-    function seriesOf(svg) {
-        return Array.prototype.map.call(svg.querySelectorAll(".lw-series"), function (group) {
-            return {
-                name: group.getAttribute("data-name"),
-                points: group.getAttribute("data-points").split(" ").filter(Boolean).map(function (pair) {
-                    return pair.split(":").map(Number);
-                })
-            };
-        });
-    }
-
-    function nearest(points, t) {
-        var low = 0, high = points.length - 1;
-        while (high - low > 1) {
-            var middle = (low + high) >> 1;
-            if (points[middle][0] < t) {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        return Math.abs(points[low][0] - t) <= Math.abs(points[high][0] - t) ? low : high;
-    }
-
-    function Chart(section, svg) {
-        this.section = section;
-        this.svg = svg;
-        this.values = section.querySelector(".lw-values");
-        this.series = seriesOf(svg);
-        this.from = Number(svg.getAttribute("data-from"));
-        this.to = Number(svg.getAttribute("data-to"));
-        this.left = Number(svg.getAttribute("data-left"));
-        this.right = Number(svg.getAttribute("data-right"));
-        this.times = this.allTimes();
-        this.cross = svgElement("line", "lw-cross");
-        this.chosen = svgElement("rect", "lw-chosen");
-        [this.chosen, this.cross].forEach(function (made) {
-            made.setAttribute("visibility", "hidden");
-            svg.appendChild(made);
-        });
-        this.cross.setAttribute("y1", svg.getAttribute("data-top"));
-        this.cross.setAttribute("y2", svg.getAttribute("data-bottom"));
-        this.chosen.setAttribute("y", svg.getAttribute("data-top"));
-        this.chosen.setAttribute("height", svg.getAttribute("data-bottom") - svg.getAttribute("data-top"));
-        this.listen();
-    }
-
-    Chart.prototype.allTimes = function () {
-        var found = {};
-        this.series.forEach(function (line) {
-            line.points.forEach(function (point) {
-                found[point[0]] = true;
-            });
-        });
-        return Object.keys(found).map(Number).sort(function (a, b) {
-            return a - b;
-        });
-    };
-
-    Chart.prototype.pixelOf = function (t) {
-        return this.left + (t - this.from) / (this.to - this.from) * (this.right - this.left);
-    };
-
-    Chart.prototype.timeAt = function (event) {
-        var box = this.svg.getBoundingClientRect();
-        var x = (event.clientX - box.left) / box.width * this.svg.viewBox.baseVal.width;
-        var share = (x - this.left) / (this.right - this.left);
-        return this.from + Math.min(1, Math.max(0, share)) * (this.to - this.from);
-    };
-
-    Chart.prototype.moment = function (t) {
-        var offset = Number(this.values.getAttribute("data-offset"));
-        var local = new Date((t + offset) * 1000).toISOString();
-        return local.slice(0, 10) + " " + local.slice(11, 19) + " " + this.values.getAttribute("data-zone");
-    };
-
-    Chart.prototype.point = function (t) {
-        var page = this.section.closest(".lw-page");
-        var shown = new Intl.NumberFormat(page.lang || "en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-        var reach = (this.to - this.from) / 40, unit = this.values.getAttribute("data-unit"), told = [];
-        this.at = t;
-        this.cross.setAttribute("x1", this.pixelOf(t));
-        this.cross.setAttribute("x2", this.pixelOf(t));
-        this.cross.setAttribute("visibility", "visible");
-        this.series.forEach(function (line) {
-            var point = line.points[nearest(line.points, t)];
-            if (point && Math.abs(point[0] - t) <= reach) {
-                told.push(line.name + " " + shown.format(point[1] / 1048576) + " " + unit);
-            }
-        });
-        Array.prototype.forEach.call(this.svg.querySelectorAll(".lw-event"), function (mark) {
-            if (Math.abs(Number(mark.getAttribute("data-t")) - t) <= reach / 8) {
-                told.push(mark.getAttribute("data-label"));
-            }
-        });
-        this.values.textContent = this.moment(t) + " · " + told.join(" · ");
-    };
-
-    Chart.prototype.select = function (one, other) {
-        var left = this.pixelOf(Math.min(one, other)), right = this.pixelOf(Math.max(one, other));
-        this.chosen.setAttribute("x", left);
-        this.chosen.setAttribute("width", Math.max(0, right - left));
-        this.chosen.setAttribute("visibility", "visible");
-    };
-
-    Chart.prototype.leave = function () {
-        this.anchor = undefined;
-        this.chosen.setAttribute("visibility", "hidden");
-        this.cross.setAttribute("visibility", "hidden");
-        this.values.textContent = "";
-    };
-
-    Chart.prototype.zoom = function (one, other) {
-        var address = without(without(without(window.location.href.split("#")[0], "span"), "from"), "to");
-        var separator = address.indexOf("?") < 0 ? "?" : "&";
-        show("chart", address + separator + "from=" + Math.min(one, other).toFixed(0) +
-            "&to=" + Math.ceil(Math.max(one, other)).toFixed(0), ".lw-plot");
-    };
-
-    Chart.prototype.step = function (by) {
-        var points = this.times.map(function (t) { return [t]; });
-        var index = this.at === undefined ? (by > 0 ? -1 : points.length) + by : nearest(points, this.at) + by;
-        return this.times[Math.min(this.times.length - 1, Math.max(0, index))];
-    };
-
-    Chart.prototype.key = function (event) {
-        var moves = { ArrowLeft: -1, ArrowRight: 1, PageUp: -20, PageDown: 20, Home: -1e9, End: 1e9 };
-        var before = this.at;
-        if (event.key in moves) {
-            this.point(this.step(moves[event.key]));
-            if (event.shiftKey) {
-                this.anchor = this.anchor === undefined ? before : this.anchor;
-                if (this.anchor !== undefined) {
-                    this.select(this.anchor, this.at);
+    function follow(missed) {
+        window.setTimeout(function () {
+            ask("restarts", window.location.href, function (fresh) {
+                var section = document.getElementById("lw-restarts");
+                if (section) {
+                    followed(section, fresh, missed);
                 }
-            } else if (this.anchor !== undefined) {
-                this.anchor = undefined;
-                this.chosen.setAttribute("visibility", "hidden");
-            }
-        } else if (event.key === "Enter" && this.anchor !== undefined && this.anchor !== this.at) {
-            this.zoom(this.anchor, this.at);
-        } else if (event.key === "Escape") {
-            if (this.anchor !== undefined) {
-                this.leave();
-            } else {
-                this.zoom(1.5 * this.from - 0.5 * this.to, 1.5 * this.to - 0.5 * this.from);
-            }
+            });
+        }, Math.min(SLOWEST_MS, POLL_MS * (1 + missed)));
+    }
+
+    function followed(section, fresh, missed) {
+        var told = fresh && (fresh.querySelector(".lw-moving") || missed >= MISSING);
+        if (!told && missed >= UNANSWERED) {
+            say(section, words(section, "failed"));
+        } else if (!told) {
+            follow(missed + 1);
         } else {
-            return;
+            takePlace(section, fresh);
+            if (!fresh.querySelector("[data-poll]")) {
+                refresh("verdict", window.location.href, function () {});
+                refresh("processes", window.location.href, function () {});
+            }
         }
-        event.preventDefault();
-    };
+    }
 
-    Chart.prototype.listen = function () {
-        var chart = this, svg = this.svg;
-        svg.addEventListener("pointermove", function (event) {
-            chart.point(chart.timeAt(event));
-            if (chart.dragged !== undefined) {
-                chart.select(chart.dragged, chart.at);
-            }
-        });
-        svg.addEventListener("pointerleave", function () {
-            if (chart.dragged === undefined) {
-                chart.leave();
-            }
-        });
-        svg.addEventListener("pointerdown", function (event) {
-            if (event.button === 0) {
-                chart.dragged = chart.timeAt(event);
-                svg.setPointerCapture(event.pointerId);
-                event.preventDefault();
-            }
-        });
-        svg.addEventListener("pointerup", function (event) {
-            var from = chart.dragged, to = chart.timeAt(event);
-            chart.dragged = undefined;
-            if (from !== undefined && Math.abs(chart.pixelOf(to) - chart.pixelOf(from)) > 5) {
-                chart.zoom(from, to);
-            } else {
-                chart.chosen.setAttribute("visibility", "hidden");
-            }
-        });
-        this.section.querySelector(".lw-plot").addEventListener("keydown", function (event) {
-            chart.key(event);
-        });
-    };
-
-    /* Restarts under way are asked for again until they are over. */
-
-    var POLL_MS = 1000;
-
-    function follow(section) {
+    function followIn(section) {
         if (section.querySelector("[data-poll]")) {
-            window.setTimeout(function () {
-                refresh("restarts", window.location.href, function (fresh) {
-                    if (!fresh) {
-                        follow(document.getElementById("lw-restarts"));
-                    } else if (!fresh.querySelector("[data-poll]")) {
-                        refresh("verdict", window.location.href, function () {});
-                        refresh("processes", window.location.href, function () {});
-                    }
-                });
-            }, POLL_MS);
+            follow(0);
         }
     }
 
@@ -401,13 +256,15 @@
         each(root, "table.lw-table", makeSortable);
         each(root, "[data-panel]", changePanel);
         each(root, "button.lw-copy", copyFrom);
+        each(root, "form.lw-action", window.LeakwatchProgress.ofForm);
+        each(root, ".lw-looks a", window.LeakwatchProgress.ofLink);
         each(root, "svg.lw-chart", function (svg) {
-            new Chart(svg.closest("section"), svg);
+            new window.LeakwatchChart(svg.closest("section"), svg, zoomTo);
         });
         if (root.id === "lw-restarts") {
-            follow(root);
+            followIn(root);
         } else {
-            each(root, "#lw-restarts", follow);
+            each(root, "#lw-restarts", followIn);
         }
     }
 

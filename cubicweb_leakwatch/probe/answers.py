@@ -45,6 +45,9 @@ class Answers:
         self.baseline: TypeCounts | None = None
         self._ring: deque[bytes] = deque(maxlen=RING_SAMPLES)
         self._last_counts: TypeCounts | None = None
+        self.spent_s: dict[str, float] = {"seconds": 0.0, "answers": 0.0}
+        """Processor time of the probe: of what it does each second, and of its answers."""
+
         self.tracing = Tracing(directory)
         self._questions: dict[str, Callable[[dict[str, Any]], Any]] = {
             "status": self.status,
@@ -93,6 +96,7 @@ class Answers:
             "garbage": sample.garbage,
             "threads": sample.threads,
             "fds": sample.fds,
+            "probe_cpu_s": round(sum(self.spent_s.values()), 3),
         }
 
     def sample(self, _question: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Asking the probes of an instance, from outside."""
 
+import contextlib
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.probe import wire
 from cubicweb_leakwatch.probe.runtime import ProbeAddress, find_probes, reachable
 
-__all__ = ["ProbeAddress", "ProbeError", "ask", "choose", "find_probes"]
+__all__ = ["ProbeAddress", "ProbeError", "ask", "ask_all", "choose", "find_probes"]
+
+LAST_S = 0.2
+"""What the last ones that are asked have to hand over an answer, when the first took all the time."""
 
 
 class ProbeError(LeakwatchError):
@@ -25,24 +29,69 @@ def ask(address: ProbeAddress, question: str, *, timeout_s: float = 5.0, **param
 
     Raises ``ProbeError`` with the probe's own sentence, or with why there was no answer.
     """
+    (answer,) = ask_all([address], question, timeout_s=timeout_s, **parameters)
+    if isinstance(answer, ProbeError):
+        raise answer
+    return answer
+
+
+def ask_all(
+    addresses: Sequence[ProbeAddress], question: str, *, timeout_s: float = 5.0, **parameters: object
+) -> list[Any]:
+    """Ask several probes the same at once; return what ``ask`` would of each, a ``ProbeError`` where it would raise.
+
+    They work at the same time, so that all of them together take as long as the slowest.
+    """
     deadline = time.monotonic() + timeout_s
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(timeout_s)
-            with reachable(address.path) as path:
-                connection.connect(path)
-            wire.send(connection, {"ask": question, **parameters})
-            answer = wire.receive(connection, wire.MAX_ANSWER, max(0.001, deadline - time.monotonic()))
-    except TimeoutError as error:
-        raise ProbeError(
-            f"{address.name} (pid {address.pid}) did not answer within {timeout_s:g} s",
-            hint="it may be stopped, or too busy to answer; ask again",
-            code="no-answer",
-        ) from error
-    except (OSError, wire.WireError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ProbeError(f"{address.name} (pid {address.pid}) did not answer: {reason}", code="no-answer") from error
-    return _data(answer)
+    with contextlib.ExitStack() as stack:
+        asked = [stack.enter_context(_Asked(address, timeout_s)) for address in addresses]
+        for each in asked:
+            each.send({"ask": question, **parameters})
+        return [each.answer(max(LAST_S, deadline - time.monotonic())) for each in asked]
+
+
+class _Asked:
+    """One probe that is being asked; the first thing that fails is its answer."""
+
+    def __init__(self, address: ProbeAddress, timeout_s: float) -> None:
+        self.address, self.timeout_s = address, timeout_s
+        self.error: ProbeError | None = None
+
+    def __enter__(self) -> "_Asked":
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._connection.settimeout(self.timeout_s)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._connection.close()
+
+    def send(self, question: dict[str, object]) -> None:
+        """Send the question."""
+        with self._noted(), reachable(self.address.path) as path:
+            self._connection.connect(path)
+            wire.send(self._connection, question)
+
+    def answer(self, timeout_s: float) -> Any:
+        """Return the answer's data or what was wrong."""
+        data: Any = None
+        if self.error is None:
+            with self._noted():
+                data = _data(wire.receive(self._connection, wire.MAX_ANSWER, timeout_s))
+        return self.error or data
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        who = f"{self.address.name} (pid {self.address.pid}) did not answer"
+        try:
+            yield
+        except ProbeError as error:
+            self.error = error
+        except TimeoutError:
+            hint = "it may be stopped, or too busy to answer; ask again"
+            self.error = ProbeError(f"{who} within {self.timeout_s:g} s", hint, "no-answer")
+        except (OSError, wire.WireError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            self.error = ProbeError(f"{who}: {reason}", code="no-answer")
 
 
 def _data(answer: dict[str, Any]) -> Any:

@@ -34,6 +34,7 @@ class Probe:
         self._listener = listener
         self._stopped = threading.Event()
         self._askers = threading.BoundedSemaphore(MAX_ASKERS)
+        self._counting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="leakwatch-probe", daemon=True)
 
     def start(self) -> None:
@@ -63,6 +64,7 @@ class Probe:
                 tasks.append(self.answers.remember_sample)
             for task in tasks:
                 self._run_task(task)
+            self.answers.spent_s["seconds"] = time.thread_time()
 
     def _run_task(self, task: Callable[[], None]) -> None:
         try:
@@ -96,6 +98,8 @@ class Probe:
         except OSError as error:
             logger.info("asker went away error=%s", error)
         finally:
+            with self._counting:
+                self.answers.spent_s["answers"] += time.thread_time()  # this thread has done nothing else
             self._askers.release()
 
     def _answer(self, connection: socket.socket) -> dict[str, object]:

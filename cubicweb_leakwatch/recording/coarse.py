@@ -10,11 +10,14 @@ from typing import Any
 from cubicweb_leakwatch.recording.history import named
 from cubicweb_leakwatch.recording.records import NUMBERS
 
+Slices = dict[tuple[int, int], dict[str, Any]]
 NARROWEST_S = 1.0
 INDEXES = (
     "CREATE INDEX IF NOT EXISTS leakwatch_chart ON cw_memorysnapshot (cw_snapshot_of, cw_t, cw_rss, cw_merged, cw_eid)",
     "CREATE INDEX IF NOT EXISTS leakwatch_peaks ON cw_memorysnapshot (cw_t, cw_snapshot_of)"
     " WHERE cw_spread IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS leakwatch_types ON cw_memorysnapshot (cw_snapshot_of, cw_t, cw_eid)"
+    " WHERE cw_types IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS leakwatch_notes ON cw_memorysnapshot (cw_t, cw_snapshot_of) WHERE cw_note IS NOT NULL",
 )
 """What makes a chart of a month as quick as one of a day: its columns by themselves, and the few rows with more."""
@@ -39,19 +42,25 @@ def read_coarse_samples(
     other numbers, those named in ``others``, are of the slice's last snapshot; of several notes one is told. Types and
     views are left out, and so is what is not known.
     """
-    asked = {
-        "since": since,
-        "until": until,
-        "width_ms": round(max((until - since) / points, NARROWEST_S) * 1000),
-        **named(process),
-    }
+    width_s = max((until - since) / points, NARROWEST_S)
+    slices = read_slices(cnx, since, until, width_s, process=process, others=others)
+    return [told(row) for row in sorted(slices.values(), key=lambda row: row["t"])]
+
+
+def read_slices(
+    cnx: Any, since: float, until: float, width_s: float, *, process: str | None = None, others: Sequence[str] = ()
+) -> Slices:
+    """Return the slices of ``width_s`` seconds, by the process's eid and how many slices after ``since`` it is."""
+    asked = {"since": since, "until": until, "width_ms": round(width_s * 1000), **named(process)}
     slices = {row["key"]: row for row in _slices(cnx, asked, others)}
     for key, note in _notes(cnx, asked):
-        slices[key]["note"] = note
+        if key in slices:  # a snapshot may have come between two queries
+            slices[key]["note"] = note
     for key, (low, high) in _peaks(cnx, asked):
-        known = slices[key]["spread"]["rss"]
-        slices[key]["spread"]["rss"] = [min(low, known[0]), max(high, known[1])]
-    return [_told(row) for row in sorted(slices.values(), key=lambda row: row["t"])]
+        if key in slices:
+            known = slices[key]["spread"]["rss"]
+            slices[key]["spread"]["rss"] = [min(low, known[0]), max(high, known[1])]
+    return slices
 
 
 def _slices(cnx: Any, asked: dict[str, Any], numbers: Sequence[str]) -> list[dict[str, Any]]:
@@ -82,7 +91,7 @@ def _slice(row: tuple[Any, ...], numbers: Sequence[str]) -> dict[str, Any]:
         "merged": int(merged),
         "note": None,
         "rss": round(total / merged),
-        "spread": {"rss": [low, high]},
+        "spread": {"rss": [int(low), int(high)]},
         **dict(zip(numbers, others, strict=True)),
     }
 
@@ -110,7 +119,7 @@ def _restriction(asked: dict[str, Any]) -> str:
     return _OF_ANY[:-1] + f" WHERE {' AND '.join(wanted)})" if wanted else ""
 
 
-def _told(row: dict[str, Any]) -> dict[str, Any]:
-    """Leave out our key, what is not known, and what says nothing of a single snapshot."""
+def told(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a slice as a sample: without our key, what is not known, and what says nothing of a single snapshot."""
     hidden = ("key", "merged", "spread") if row["merged"] == 1 else ("key",)
     return {name: value for name, value in row.items() if name not in hidden and value is not None}

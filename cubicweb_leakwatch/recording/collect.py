@@ -20,7 +20,7 @@ from cubicweb import ValidationError
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.probe.runtime import runtime_dir
-from cubicweb_leakwatch.recording import keeping, records, requests, restarting, waiting
+from cubicweb_leakwatch.recording import cost, keeping, kept_chart, records, requests, restarting, waiting
 from cubicweb_leakwatch.recording.arranger import Arranger
 from cubicweb_leakwatch.recording.elsewhere import Elsewhere
 from cubicweb_leakwatch.recording.findings import Findings
@@ -44,6 +44,9 @@ UNSEEN_S = 86400.0
 
 THIN_EVERY_S = 3600.0
 THIN_AT_ONCE_S = 5.0
+CHART_EVERY_S = 900.0
+"""How far the files of the chart may be behind: what is missing in them is read by each visitor."""
+
 CONCLUDE_EVERY_S = 300.0
 CONCLUDE_EVERY_ROUNDS = 5
 """Conclusions are drawn after so many rounds, or seconds if that is sooner."""
@@ -67,7 +70,7 @@ class Collector:
         self._arranger: Arranger | None = None
         self._journal_lock = threading.Lock()
         self.findings = Findings(self.host, self.directory, notifier(repo.config, settings.notify))
-        self._thin_at = self._conclude_at = time.monotonic()
+        self._thin_at = self._conclude_at = self._chart_at = time.monotonic()
         self._thread: threading.Thread | None = None
         self._left_out = 0
 
@@ -97,7 +100,11 @@ class Collector:
             self._thread.join(timeout_s)
 
     def round(self) -> None:
-        """Do one round. Nothing is raised: the next round tries again."""
+        """Do one round, and note what it cost. Nothing is raised: the next round tries again."""
+        with cost.noted(self.directory):
+            self._round()
+
+    def _round(self) -> None:
         try:
             self.collect()
             if is_shared(self.repo):
@@ -105,6 +112,7 @@ class Collector:
                 self._write(self.elsewhere.update)
             self.conclude()
             self._thin_sometimes()
+            self._prepare_charts()
         except LeakwatchError as error:
             logger.warning("collecting: %s", error.message)
         except Exception:
@@ -198,6 +206,12 @@ class Collector:
         self._write(lambda cnx: records.record_ends_elsewhere(cnx, self.host, today - UNSEEN_S))
         if keeping.thin_all(self._write, keep, today, time_s=THIN_AT_ONCE_S).finished:
             self._thin_at = now + THIN_EVERY_S
+
+    def _prepare_charts(self) -> None:
+        """Bring the files of the chart up to date from time to time; the first visitor then waits no longer."""
+        if time.monotonic() >= self._chart_at:
+            self._write(lambda cnx: kept_chart.refresh(cnx, self.directory))
+            self._chart_at = time.monotonic() + CHART_EVERY_S
 
     def _write(self, act: Callable[[Any], Any]) -> Any:
         """Run ``act`` with a connection of its own and commit."""

@@ -1,14 +1,18 @@
 """Reading what was recorded, for pages, commands and conclusions. Rows come as plain data, no entity is built.
 
-Callers have checked that the reader is a manager.
+This is SQL below CubicWeb's permissions: callers have checked that the reader is a manager. A query through RQL costs
+milliseconds more, and each of its moments on SQLite a quarter of one; a site that restarts its workers often has
+thousands.
 """
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.recording.records import NUMBERS, utc
+from cubicweb_leakwatch.recording.shared import is_shared
 from cubicweb_leakwatch.watch.finding import Event
 
 RESTART_FIELDS = (
@@ -78,24 +82,25 @@ def read_samples(
     they stand for) and ``spread`` (lowest and highest of each number). Unknown numbers are left out.
     """
     names = ("t", *NUMBERS, "views", "tasks", "note", "merged", "spread", *(("types",) if types else ()))
-    wanted = ", ".join(f"S {name} C{index}" for index, name in enumerate(names))
-    columns = ", ".join(f"C{index}" for index in range(len(names)))
+    columns = ", ".join(f"s.cw_{name}" for name in names)
     values = named(process)
-    restriction = "".join(f", P {key} %({key})s" for key in values)
-    order = f"ORDERBY C0 DESC LIMIT {latest:d}" if latest else "ORDERBY C0"
-    rows = cnx.execute(
-        f"Any H, N, I, {columns} {order} WHERE S is MemorySnapshot, S t >= %(since)s, S t <= %(until)s,"
-        f" S snapshot_of P, P host H, P name N, P pid I, {wanted}{restriction}",
+    restriction = "".join(f" AND p.cw_{key} = %({key})s" for key in values)
+    rows = cnx.system_sql(
+        f"SELECT p.cw_host, p.cw_name, p.cw_pid, {columns} FROM cw_memorysnapshot s"
+        " JOIN cw_leakwatchprocess p ON p.cw_eid = s.cw_snapshot_of"
+        f" WHERE s.cw_t >= %(since)s AND s.cw_t <= %(until)s{restriction}"
+        + (f" ORDER BY s.cw_t DESC LIMIT {latest:d}" if latest else " ORDER BY s.cw_t"),
         {"since": since, "until": until, **values},
-    ).rows
+    ).fetchall()
     ordered = rows[::-1] if latest else rows
     return [_sample(dict(zip(("host", "process", "pid", *names), row, strict=True))) for row in ordered]
 
 
 def first_moment(cnx: Any, since: float) -> float | None:
     """Return when the first snapshot after ``since`` was taken (Unix seconds): a young history is drawn in detail."""
-    rows = cnx.execute("Any MIN(T) WHERE S is MemorySnapshot, S t T, S t >= %(since)s", {"since": since}).rows
-    return rows[0][0] if rows else None
+    asked = {"since": since}
+    (found,) = cnx.system_sql("SELECT MIN(cw_t) FROM cw_memorysnapshot WHERE cw_t >= %(since)s", asked).fetchone()
+    return None if found is None else float(found)
 
 
 def named(process: str | None) -> dict[str, Any]:
@@ -138,11 +143,12 @@ def autopsy_in_short(autopsy: Mapping[str, Any] | None) -> str:
 
 def read_processes(cnx: Any, since: float, until: float, *, process: str | None = None) -> list[dict[str, Any]]:
     """Return the processes that lived at some moment of that time, in the order of their starts."""
-    rows = _rows(cnx, "LeakwatchProcess", PROCESS_FIELDS, "started_at", None, until)
-    alive = [row for row in rows if row["ended_at"] is None or row["ended_at"] >= utc(since)]
-    found = [_times_as_text(row) for row in alive if _matches(process, row["host"], row["name"], row["pid"])]
+    rows = _rows(cnx, "LeakwatchProcess", PROCESS_FIELDS, "started_at", None, until, alive_since=since)
+    found = [_times_as_text(row) for row in rows if _matches(process, row["host"], row["name"], row["pid"])]
+    known: dict[str, Any] = {"": None}  # a hundred lives have the same versions
     for row in found:
-        row["versions"] = json.loads(row["versions"]) if row["versions"] else None
+        text = row["versions"] or ""
+        row["versions"] = known[text] if text in known else known.setdefault(text, json.loads(text))
     return found
 
 
@@ -165,17 +171,44 @@ def _finding(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(
-    cnx: Any, etype: str, fields: Iterable[str], order: str, since: float | None, until: float
-) -> list[dict[str, Any]]:
+    cnx: Any, etype: str, fields: Iterable[str], order: str, since: float | None, until: float,
+    alive_since: float | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the entities of one type in the order of a time, which lies between the two that are given."""
     names = list(fields)
-    columns = ", ".join(f"C{index}" for index in range(len(names)))
-    wanted = ", ".join(f"X {name} C{index}" for index, name in enumerate(names))
-    bound = f", X {order} >= %(since)s" if since is not None else ""
-    rows = cnx.execute(
-        f"Any {columns} ORDERBY C{names.index(order)} WHERE X is {etype}, X {order} <= %(until)s{bound}, {wanted}",
-        {"since": utc(since or 0.0), "until": utc(until)},
-    ).rows
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    columns = ", ".join(f"CAST(cw_{name} AS TEXT)" if _is_time(name) else f"cw_{name}" for name in names)
+    asked = {"since": since, "until": until, "alive": alive_since}
+    wanted = [f"cw_{order} <= %(until)s"]
+    if since is not None:
+        wanted.append(f"cw_{order} >= %(since)s")
+    if alive_since is not None:
+        wanted.append("(cw_ended_at IS NULL OR cw_ended_at >= %(alive)s)")
+    cursor = cnx.system_sql(
+        f"SELECT {columns} FROM cw_{etype.lower()} WHERE {' AND '.join(wanted)} ORDER BY cw_{order}",
+        {name: _database_time(cnx, moment) for name, moment in asked.items() if moment is not None},
+    )
+    return [_row(names, row) for row in cursor.fetchall()]
+
+
+def _is_time(name: str) -> bool:
+    return name.endswith("_at") or name == "since"
+
+
+def _database_time(cnx: Any, t: float) -> datetime:
+    """Return a moment as the database compares it: SQLite has the text of UTC without a zone."""
+    moment = utc(max(0.0, t))
+    return moment if is_shared(cnx.repo) else moment.replace(tzinfo=None)
+
+
+def _row(names: list[str], values: Iterable[Any]) -> dict[str, Any]:
+    row = dict(zip(names, values, strict=True))
+    for name in names:
+        if row[name] is not None and _is_time(name):
+            moment = datetime.fromisoformat(row[name])
+            row[name] = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        elif name == "leak":
+            row[name] = bool(row[name])
+    return row
 
 
 def _matches(process: str | None, host: str, name: str, pid: int | None) -> bool:
@@ -190,12 +223,11 @@ def iso(moment: Any) -> str | None:
     """Return a time of the database as ISO 8601 UTC text, to the millisecond."""
     if moment is None:
         return None
-    return str(moment.isoformat(timespec="milliseconds")).replace("+00:00", "Z")
+    return str(moment.astimezone(UTC).isoformat(timespec="milliseconds")).replace("+00:00", "Z")
 
 
 def events(processes: Iterable[Mapping[str, Any]], restarts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return what stands on the chart: starts, ends, restarts and deployments (the installed versions changed)."""
-    from datetime import datetime
 
     def at(text: str) -> float:
         return datetime.fromisoformat(text).timestamp()

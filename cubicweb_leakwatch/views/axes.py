@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from cubicweb_leakwatch.watch.units import MIB
@@ -25,6 +25,15 @@ class Scale:
         span = self.high - self.low
         share = (value - self.low) / span if span > 0 else 0.5
         return round(self.start + min(1.0, max(0.0, share)) * (self.end - self.start), 1)
+
+    def all(self, values: Iterable[float]) -> list[float]:
+        """Return the pixels of many values: what a chart of fifty lines spends its time on."""
+        span, length, low = self.high - self.low, self.end - self.start, self.low
+        if span <= 0:
+            return [self(value) for value in values]
+        factor, start = length / span, self.start
+        first, last = sorted((self.start, self.end))
+        return [round(min(last, max(first, start + (value - low) * factor)), 1) for value in values]
 
 
 def memory_ticks(highest: float, wanted: int = 5) -> list[float]:

@@ -59,7 +59,7 @@ class LeakwatchGCView(Page, StartupView):
         cost = self._cw._(
             "A look stops the process for some milliseconds, to copy it; the copy is then read for some seconds."
         )
-        nav = element("nav", element("ul", *links, class_="lw-processes"), aria_label=self._cw._("Processes"))
+        nav = element("nav", element("ul", *links, class_="lw-processes lw-looks"), aria_label=self._cw._("Processes"))
         return join([element("p", self._cw._("Look into:")), nav, element("p", cost, class_="lw-note")])
 
     def look(self, process: str) -> Html:

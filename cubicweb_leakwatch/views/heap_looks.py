@@ -50,7 +50,7 @@ def further(sheet: Sheet, process: Found, kept: dict[str, Found]) -> Html:
             % figures.size(rss * DUMP_SHARE),
             class_="lw-note",
         ),
-        sheet.button("leakwatch-dump", words("Take a dump and download it"), process=name),
+        sheet.button("leakwatch-dump", words("Take a dump and download it"), process=name, sign=""),
     ]
     return join(parts)
 

@@ -1,6 +1,8 @@
 """Recorded samples as the dashboard shows them: lines of the chart, marks on it, tables."""
 
 import itertools
+import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,14 +11,14 @@ from cubicweb_leakwatch.views.markup import Cell, Column, Html, element, join, t
 from cubicweb_leakwatch.views.memory_chart import Forecast, Line, Mark, Words, memory_chart
 from cubicweb_leakwatch.views.span import Span
 
-MAX_POINTS = 400
-"""Points of a line; more than the chart has pixels for would only make the page heavy."""
+MAX_POINTS, FEWEST_POINTS, ALL_POINTS = 400, 120, 1600
+"""Points of a line, and of all lines together: more than one sees would only make the page heavy."""
 
 LATEST = 20
 """Snapshots in the table of the latest."""
 
-TABLE_POINTS = 24
-"""Moments a process in the table beneath the chart."""
+TABLE_MOMENTS = 24
+"""Rows of the table beneath the chart."""
 
 LETTERS = {"restart": "R", "deployment": "D", "finding": "F"}
 Sample = dict[str, Any]
@@ -38,20 +40,26 @@ def lines_of(
     host_of = {process: host for host, process in names}
     for sample in samples:
         by_slot[sample.get("host", ""), sample["process"]].append(sample)
+    most = max(FEWEST_POINTS, min(MAX_POINTS, ALL_POINTS // max(1, len(names))))
     known = {(finding.get("host") or host_of.get(finding["process"], ""), finding["process"]): finding
              for finding in findings}  # fmt: skip
     return [
         Line(
             names[slot],
-            tuple(thinned([(sample["t"], sample["rss"]) for sample in by_slot[slot]])),
+            tuple(thinned([(sample["t"], sample["rss"]) for sample in by_slot[slot]], most)),
             limits.get(slot[1]),
             _births(by_slot[slot]),
             known.get(slot, {}).get("ceiling"),
             _forecast(known.get(slot, {})),
             _peaks(by_slot[slot]),
         )
-        for slot in sorted(names, key=lambda slot: names[slot])
+        for slot in sorted(names, key=lambda slot: natural(names[slot]))
     ]
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return what sorts ``web-2`` before ``web-10``."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _peaks(samples: Sequence[Sample]) -> tuple[float, float]:
@@ -131,7 +139,8 @@ def chart(
     )  # fmt: skip
     begin = max(span.start, min(line.points[0][0] for line in lines))
     picture = memory_chart(lines, marks, words, (begin, span.end))
-    return join([_figure(picture, words, figures), _summary(lines, figures), _some_points(lines, figures)])
+    numbers = _some_points(lines, (begin, span.end), figures)
+    return join([_figure(picture, words, figures), _summary(lines, figures), numbers])
 
 
 def _figure(picture: Html, words: Words, figures: Figures) -> Html:
@@ -185,16 +194,24 @@ def _summary(lines: Sequence[Line], figures: Figures) -> Html:
     return table(_("Recorded memory, by process"), columns, rows)
 
 
-def _some_points(lines: Sequence[Line], figures: Figures) -> Html:
+def _some_points(lines: Sequence[Line], span: tuple[float, float], figures: Figures) -> Html:
+    """Return the chart as a table: a row a moment, a column a process."""
     _ = figures._
-    columns = [Column(_("Process")), Column(_("Time")), Column("RSS", _("MiB"), number=True)]
+    columns = [Column(_("Time")), *(Column(line.name, _("MiB"), number=True) for line in lines)]
+    step = (span[1] - span[0]) / TABLE_MOMENTS
+    moments = [span[0] + step * (number + 0.5) for number in range(TABLE_MOMENTS)]
     rows = [
-        [line.name, Cell(figures.time(t), t), figures.mib(value)]
-        for line in lines
-        for t, value in line.points[:: max(1, len(line.points) // TABLE_POINTS)]
+        [Cell(figures.time(t), t), *(figures.mib(_value_near(line, t, step / 2)) for line in lines)] for t in moments
     ]
-    shown = table(_("Some points of the chart"), columns, rows)
+    shown = table(_("Memory (RSS) at some moments; the sample nearest to each"), columns, rows)
     return element("details", element("summary", _("The chart as numbers")), shown)
+
+
+def _value_near(line: Line, t: float, within_s: float) -> float | None:
+    """Return what was measured next to a moment; None where nobody measured near it."""
+    at = bisect_left(line.points, (t,))
+    near = min(line.points[max(0, at - 1) : at + 1], key=lambda point: abs(point[0] - t), default=None)
+    return near[1] if near is not None and abs(near[0] - t) <= within_s else None
 
 
 def latest(samples: Sequence[Sample], figures: Figures) -> Html:

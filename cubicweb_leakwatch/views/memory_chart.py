@@ -228,7 +228,7 @@ def _path(points: Iterable[tuple[float, float]], x: Scale, y: Scale) -> Html:
 
 def _series(line: Line, index: int, x: Scale, y: Scale) -> Html:
     """Return a line with its numbers, for the script that shows them under the pointer."""
-    numbers = Html(" ".join(f"{t:.0f}:{value:.0f}" for t, value in line.points))
+    numbers = Html(" ".join([f"{t:.0f}:{value:.0f}" for t, value in line.points]))
     return element("g", *_line(line, index, x, y), class_="lw-series", data_name=line.name, data_points=numbers)
 
 
@@ -238,7 +238,8 @@ def _line(line: Line, index: int, x: Scale, y: Scale) -> Iterator[Html]:
         if len(piece) == 1:
             yield element("circle", cx=x(piece[0][0]), cy=y(piece[0][1]), r=2.5, class_=f"{css} lw-dot")
         else:
-            points = Html(" ".join(f"{x(t)},{y(value)}" for t, value in piece))
+            ways = zip(x.all([t for t, _value in piece]), y.all([value for _t, value in piece]), strict=True)
+            points = Html(" ".join([f"{across},{up}" for across, up in ways]))
             yield element("polyline", points=points, class_=css, fill="none")
 
 

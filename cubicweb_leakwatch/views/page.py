@@ -44,12 +44,13 @@ class Page:
         """Open the page; a tab of another page, and a part of a page, has its title already."""
         _ = self._cw._
         self._cw.add_css("cubes.leakwatch.css")
-        self._cw.add_js("cubes.leakwatch.js")
+        self._cw.add_js([f"cubes.leakwatch{part}.js" for part in (".chart", ".progress", "")])
         self._cw.html_headers.add_raw('<meta name="viewport" content="width=device-width, initial-scale=1"/>')
         self._cw.set_header("Cache-Control", "no-cache, private")
         told = {
             "loading": _("Loading…"),
             "failed": _("The server did not answer. Try again."),
+            "working": _("At work for %s s…"),
             "home": _("Front page"),
             "search": _("Search"),
         }

@@ -29,7 +29,7 @@ def overview(processes: list[Process], figures: Figures, actions: Callable[[Proc
     rows = [_row(process, figures) for process in processes]
     if actions is not None:
         columns.append(Column(_("Actions")))
-        rows = [[*row, actions(process)] for row, process in zip(rows, processes, strict=True)]
+        rows = [[*row, Cell(actions(process), css="lw-nowrap")] for row, process in zip(rows, processes, strict=True)]
     return table(_("Processes of the instance"), columns, rows)
 
 
@@ -40,7 +40,7 @@ def _row(process: Process, figures: Figures) -> list[object]:
         process["name"],
         process["pid"],
         _(process["state"]),
-        Cell(figures.duration(process.get("age_s")), process.get("age_s")),
+        Cell(figures.duration(process.get("age_s")), process.get("age_s"), "lw-nowrap"),
         figures.count(process.get("requests")),
         figures.count(process.get("in_flight")),
         _memory(process, figures),

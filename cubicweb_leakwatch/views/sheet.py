@@ -6,12 +6,10 @@ from typing import Any
 from pyramid.csrf import get_csrf_token
 
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.recording import kept_chart
 from cubicweb_leakwatch.views.figures import Figures
 from cubicweb_leakwatch.views.markup import Html, element
 from cubicweb_leakwatch.views.span import Span, asked_span
-
-CHART_POINTS = 360
-"""Samples of each process for the chart: one every four minutes of a day, or two pixels."""
 
 
 class _AsTyped:
@@ -28,6 +26,8 @@ class Sheet:
 
     def __init__(self, request: Any) -> None:
         self.request = request
+        self.told: set[str] = set()
+        """The failures that the page has told."""
 
     @property
     def _(self) -> Any:
@@ -89,7 +89,7 @@ class Sheet:
     def recorded(self) -> dict[str, Any]:
         """What was recorded in the time that is shown, as coarse as a chart wants it. Raises ``LeakwatchError``."""
         return dict(
-            self.ask_database("leakwatch_history", since=self.span.start, until=self.span.end, points=CHART_POINTS)
+            self.ask_database("leakwatch_history", since=self.span.start, until=self.span.end, points=kept_chart.POINTS)
         )
 
     @cached_property

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from cubicweb_leakwatch.commands.terminal import shorten
 from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.views.figures import Figures
 from cubicweb_leakwatch.views.markup import Html, element
@@ -12,6 +13,7 @@ NEAR_LIMIT = 0.9
 SOON_S = 60.0
 """A time to the limit below this is told as "now": it is shorter than what a sample or a restart takes."""
 
+LONGEST_NAME = 100
 ENOUGH_SAMPLES = 12
 """Samples from which on something may be concluded."""
 
@@ -77,15 +79,20 @@ def _leak(process: Process, figures: Figures) -> str:
     if process.get("since"):
         parts.append(_("It has grown since %s.") % figures.moment(process["since"]))
     if process.get("culprits"):
-        parts.append(_("What grows most: %s.") % clean(process["culprits"][0]))
+        parts.append(_("What grows most: %s.") % _short(process["culprits"][0]))
     if process.get("holder"):
-        parts.append(_("Held by %s.") % clean(process["holder"]))
+        parts.append(_("Held by %s.") % _short(process["holder"]))
     left = process.get("seconds_to_limit")
     if left is not None and left >= SOON_S:
         parts.append(_("It reaches its limit in %s.") % figures.duration(left))
     elif left is not None:
         parts.append(_("It reaches its limit now."))
     return " ".join(parts)
+
+
+def _short(name: str) -> str:
+    """Return a name whose two ends say enough for a sentence that is read in five seconds."""
+    return shorten(clean(name), LONGEST_NAME)
 
 
 def _alarms(process: Process, figures: Figures) -> list[str]:

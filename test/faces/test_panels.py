@@ -185,9 +185,9 @@ class PanelsTC(WebCWTC):
 
     def test_the_database_away_is_a_state(self):
         """What needs no database is shown all the same."""
-        from cubicweb_leakwatch.recording import coarse, history
+        from cubicweb_leakwatch.recording import history, kept_chart
 
-        for module, name in ((coarse, "read_coarse_samples"), (history, "read_findings")):
+        for module, name in ((kept_chart, "chart_samples"), (history, "read_findings")):
             self.patch(module, name)
         text = self.panel("chart")
         assert "the database does not answer: could not connect to server is it running?" in text

@@ -26,7 +26,7 @@ from cubicweb_leakwatch.metrics.munin import field_name
 from cubicweb_leakwatch.probe import answers, wire
 from cubicweb_leakwatch.probe.process import ProcessState
 from cubicweb_leakwatch.probe.sample import Sample
-from cubicweb_leakwatch.recording import waiting
+from cubicweb_leakwatch.recording import cost, kept_chart, waiting
 from cubicweb_leakwatch.recording.conclusions import read_findings
 from cubicweb_leakwatch.recording.elsewhere import read_elsewhere
 from cubicweb_leakwatch.recording.restartlog import finished_restarts
@@ -235,6 +235,9 @@ def _token(data: bytes) -> bool:
 SAMPLE = json.dumps({"t": 1.7e9, "rss": 10**8, "process": "web-1", "types": {"a.B": 3}, "views": {"/": 1}}).encode()
 JOURNAL = b'{"id":"1-000001","process":"web-1","requested_at":"2026-11-22T12:00:00Z"}\n'
 FILE = json.dumps({"t": 4e9, "findings": [{"process": "web-1"}], "processes": [{"name": "b:web-1"}]}).encode()
+CHART = kept_chart._dumped(
+    {(7, 1): {"host": "a", "process": "web-1", "pid": 5, "t": 1.5, "rss": 10**8, "note": "x"}}, 1, (9, 1.5)
+).encode()
 BOOT = json.dumps(
     {"format": 1, "about": {}, "answers": [["SELECT 1", None, [["a", 23]], [[{"datetime": "2026-11-22T12:00:00"}]]]]}
 ).encode()
@@ -288,6 +291,8 @@ TARGETS = (
     Target("journal", _in_file("restarts.jsonl", finished_restarts), (JOURNAL * 2,)),
     Target("findings", _in_file("findings.json", read_findings), (FILE,)),
     Target("other hosts", _in_file("elsewhere.json", read_elsewhere), (FILE,)),
+    Target("chart", _in_file("chart-7200.json", lambda folder: kept_chart._load(folder / "chart-7200.json")), (CHART,)),
+    Target("cost of a round", _in_file(cost.FILE, cost.read), (b'{"round_cpu_ms":1.5,"round_elapsed_ms":2}',)),
     Target("audit log", _in_file(audit.FILE, audit._looks), (b'{"t":1,"event":"look"}\n',)),
     Target("numbers of cgroup and proc", _cgroup, (b"max\n", b"123456\n", b"MemTotal: 12 kB\nMemAvailable: 3 kB\n")),
     Target(

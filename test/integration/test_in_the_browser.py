@@ -18,6 +18,7 @@ from browsing import (
     tab_to,
     text_of,
     too_wide,
+    unreachable,
     violations,
     wait_for,
 )
@@ -181,6 +182,9 @@ def test_from_the_dashboard_to_the_holder_to_a_restart_to_the_flat_line(manager:
     one(manager, "form[action*='leakwatch-restart'] button[aria-label='Restart web-1']").click()
     wait_for(manager, lambda: one(manager, ".lw-steps [aria-current='step']"), "the first stage")
     shoot(manager, "restart-stages", "#lw-restarts")
+    with unreachable(manager, "*panel=restarts*"):
+        complaints(manager)
+        wait_for(manager, lambda: complaints(manager), "an answer that fails while the restart is followed")
     wait_for(manager, lambda: "web-1: replaced, requests lost: 0." in seen(manager), "the end of the restart")
     shoot(manager, "restart-done", "#lw-restarts")
     for _snapshot in range(3):

@@ -1,7 +1,9 @@
 """Rules of a probe: it answers its own user, survives garbage, and leaves nothing behind."""
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -11,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from probed import process
 
 from cubicweb_leakwatch.errors import ConfigurationError
 from cubicweb_leakwatch.probe import client, runtime, wire
@@ -215,3 +218,21 @@ def test_no_question_names_the_file_of_a_dump(probe, tmp_path):
     answer = client.ask(address(probe), "dump", timeout_s=60.0, path=str(tmp_path / "stolen"), name="../../stolen")
     assert Path(answer["path"]).parent == probe.path.parent / "dumps"
     assert not (tmp_path / "stolen").exists()
+
+
+def test_several_are_asked_at_once(tmp_path):
+    """One that is stopped costs its own answer and the time limit once, whatever its place among them."""
+    directory = tmp_path / "leakwatch"
+    directory.mkdir(mode=0o700)
+    with contextlib.ExitStack() as stack:
+        children = {name: stack.enter_context(process(directory, name)) for name in ("web-1", "web-2", "web-3")}
+        children["web-1"].send_signal(signal.SIGSTOP)
+        probes = runtime.find_probes(directory)
+        started = time.monotonic()
+        answers = dict(
+            zip([probe.name for probe in probes], client.ask_all(probes, "status", timeout_s=1.0), strict=True)
+        )
+        assert time.monotonic() - started < 2.5
+    assert answers["web-1"].code == "no-answer"
+    assert "did not answer within 1 s" in answers["web-1"].message
+    assert [answers[name]["name"] for name in ("web-2", "web-3")] == ["web-2", "web-3"]

@@ -4,7 +4,7 @@ import logging
 from typing import Any, ClassVar
 
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.views.failures import failure
+from cubicweb_leakwatch.views.failures import failure, told
 from cubicweb_leakwatch.views.markup import Html, element
 from cubicweb_leakwatch.views.sheet import Sheet
 
@@ -43,10 +43,18 @@ class Panel:
             shown = self.show(self.data())
         except LeakwatchError as error:
             logger.info("panel %s: %s", self.name, error.message)
-            shown = failure(error, self._, self.sheet.request.lang or "en")
+            shown = self._failure(error)
         return element(
             "section", self.heading(), shown, id=f"lw-{self.name}", class_="lw-panel", aria_label=self._(self.title)
         )
+
+    def _failure(self, error: LeakwatchError) -> Html:
+        """Return what failed and what to do; a panel above may have told it already."""
+        lang = self.sheet.request.lang or "en"
+        if error.message in self.sheet.told:
+            return element("p", told(error, self._, lang)[0], class_="lw-note")
+        self.sheet.told.add(error.message)
+        return failure(error, self._, lang)
 
     def heading(self) -> Html | None:
         """Return the heading, with the way to the numbers alone."""
