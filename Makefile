@@ -13,7 +13,7 @@ DEMO_JSON ?=
 DEMO_OPTIONS := --port $(DEMO_PORT) $(if $(DEMO_FOR),--for $(DEMO_FOR)) $(if $(filter-out 0,$(DEMO_JSON)),--json)
 
 # Many tests wait for processes of theirs: two at a time take half as long.
-PYTEST_OPTIONS ?= -n 2 --dist loadgroup
+PYTEST_OPTIONS ?= -n 2 --dist loadfile
 
 .PHONY: help demo test test-postgresql check pytest manual docs screenshots clean
 

@@ -34,19 +34,6 @@ def needs_program() -> Callable[[str, str], str]:
     return needs
 
 
-# Their tests make their databases in one folder, one after the other.
-DATABASE_FOLDERS = ("cube", "faces")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process when pytest runs several, and those of a folder that has a database."""
-    for item in items:
-        folder = item.path.parent.name
-        group = folder if folder in DATABASE_FOLDERS else f"{folder}/{item.path.stem}"
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def skips_are_failures() -> bool:
     """Return whether this run is one where everything must have been tested."""
     return os.environ.get("CI", "").lower() in ("true", "1")

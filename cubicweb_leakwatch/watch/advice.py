@@ -12,7 +12,8 @@ _NEXT: dict[Kind, str] = {
     " tp_clear.",
     "python-memory": "Not objects the collector tracks but strings, bytes or blocks of theirs: leak-trace says which"
     " lines allocate them.",
-    "native": "Not Python objects: look for a C extension with leak-trace --native.",
+    "native": "Not Python objects, nor strings of up to 512 bytes: look for a C extension with leak-trace --native, or"
+    " for long strings and buffers.",
     "fragmentation": "No leak: memory that was freed is kept by the allocators; malloc_trim or fewer malloc arenas"
     " (MALLOC_ARENA_MAX) give some back, a restart all.",
     "file-descriptors": "Files or sockets are opened and not closed: compare the entries of /proc/PID/fd.",
