@@ -157,17 +157,6 @@ def narrow(browser: WebDriver, width: int = 320) -> Iterator[None]:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-@contextmanager
-def unreachable(browser: WebDriver, pattern: str) -> Iterator[None]:
-    """Let whatever the browser asks of such an address fail, as when the network is away."""
-    browser.execute_cdp_cmd("Network.enable", {})
-    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": [pattern]})
-    try:
-        yield
-    finally:
-        browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
-
-
 def shoot(browser: WebDriver, name: str, selector: str = ".lw-page") -> Path:
     """Take the picture of a part of the page, whole, into the build folder."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
