@@ -45,7 +45,9 @@ def main():
 def measure(spec, restarts):
     """Return the exit code."""
     command = launcher_command(spec)
-    process = subprocess.Popen(command, pass_fds=[int(command[6])], stderr=subprocess.DEVNULL)
+    log = Path(spec.runtime_dir).with_name("launcher.log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, pass_fds=[int(command[6])], stderr=output)
     try:
         wait_until_serving(spec.runtime_dir)
         rss = {}
@@ -53,6 +55,9 @@ def measure(spec, restarts):
             restart(spec.runtime_dir)
             if number in (1, 10, FIRST) or number % 500 == 0 or number == restarts:
                 rss[number] = figures(process.pid, number)
+    except LauncherError:
+        print(log.read_text()[-3000:], f"exit code {process.poll()}", sep="\n")
+        raise
     finally:
         process.terminate()
         process.wait(20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import sys
@@ -10,6 +11,8 @@ from typing import NoReturn
 
 from cubicweb_leakwatch.serve.spec import LaunchSpec, Policy, check_spec
 from cubicweb_leakwatch.watch.policy import Rules
+
+PACKAGE = Path(__file__).resolve().parents[1]
 
 # -S and -I keep site-packages, .pth files and the environment out: 4 MB less, and nothing that could grow.
 START = "import sys; sys.path.insert(0, sys.argv[1]); from cubicweb_leakwatch.serve import launcher; launcher.main()"
@@ -24,20 +27,20 @@ def run_launcher(spec: LaunchSpec) -> NoReturn:
 
 
 def _compile() -> None:
-    """Compile the launcher's modules where that was not done yet: in the launcher it would cost a megabyte for good."""
-    not_written, sys.dont_write_bytecode = sys.dont_write_bytecode, False
-    try:
-        from cubicweb_leakwatch.serve import launcher  # noqa: F401
-    finally:
-        sys.dont_write_bytecode = not_written
+    """Compile the launcher's modules where that was not done yet: in the launcher it would cost a megabyte for good.
+
+    Whatever this process has imported without writing it down (``PYTHONDONTWRITEBYTECODE``), the launcher has not.
+    Where the folder may not be written to, the launcher compiles for itself.
+    """
+    for folder in (PACKAGE, PACKAGE / "serve"):
+        compileall.compile_dir(folder, maxlevels=0, quiet=2, optimize=0)
 
 
 def launcher_command(spec: LaunchSpec) -> list[str]:
     """Return the argument list of the launcher; the specification travels in an anonymous file it inherits."""
     _compile()
-    parent = str(Path(__file__).resolve().parents[2])
     given = pass_on(json.dumps({"spec": spec.fields(), "state": None}))
-    return [sys.executable, "-I", "-S", "-c", START, parent, str(given), f"leakwatch:{spec.instance}"]
+    return [sys.executable, "-I", "-S", "-c", START, str(PACKAGE.parent), str(given), f"leakwatch:{spec.instance}"]
 
 
 def pass_on(text: str) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import cubicweb_leakwatch
 from cubicweb_leakwatch.serve.control import LauncherError, ask_launcher
 from cubicweb_leakwatch.serve.run import launcher_command
 from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Policy, Timing
@@ -320,6 +322,26 @@ def test_the_launcher_stays_small(launch):
     launched = launch().until_serving()
     if sys.version_info[:2] == (3, 11):
         assert rss_kib_of(launched.process.pid) <= 11 * 1024
+
+
+def test_its_first_start_is_as_small(tmp_path, wait):
+    """From sources that nobody has compiled, where Python is told not to write bytecode."""
+    shutil.copytree(
+        Path(cubicweb_leakwatch.__file__).parent, tmp_path / "cubicweb_leakwatch", ignore=lambda *_: ["__pycache__"]
+    )
+    runtime = tmp_path / "runtime"
+    command = [sys.executable, "-m", "cubicweb_leakwatch.serve", "--runtime-dir", str(runtime), "--bind", "127.0.0.1:0"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    with subprocess.Popen(
+        [*command, "--wsgi", "wsgiref.simple_server:demo_app"], env=environment, cwd=tmp_path
+    ) as process:
+        try:
+            wait((runtime / "launcher.sock").exists, "the launcher", alive=lambda: process.poll() is None)
+            assert str(tmp_path) in command_of(process.pid), "the copy is what runs"
+            if sys.version_info[:2] == (3, 11):
+                assert rss_kib_of(process.pid) <= 11 * 1024
+        finally:
+            process.terminate()
 
 
 def test_the_launcher_does_not_grow_with_restarts(launch, wait, tmp_path):
