@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from cubicweb.cwconfig import CubicWebConfiguration
@@ -19,13 +20,16 @@ PATHS = ("/", "/?vid=manage", "/cwgroup", "/cwuser", "/?rql=Any+X+WHERE+X+is+CWE
 
 def serve(name: str) -> None:
     """Serve, and answer each line with what its requests took."""
-    app = TestApp(wsgi_application_from_cwconfig(CubicWebConfiguration.config_for(name)))
-    for line in sys.stdin:
-        before, started = processor_s(), time.perf_counter()
-        for number in range(int(line)):
-            app.get(PATHS[number % len(PATHS)], expect_errors=True)
-        told = {"cpu_s": processor_s() - before, "wall_s": time.perf_counter() - started, "rss": rss()}
-        print(json.dumps(told), flush=True)
+    # CubicWeb prints a line for each request: standard output is for the answers.
+    answers = sys.stdout
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        app = TestApp(wsgi_application_from_cwconfig(CubicWebConfiguration.config_for(name)))
+        for line in sys.stdin:
+            before, started = processor_s(), time.perf_counter()
+            for number in range(int(line)):
+                app.get(PATHS[number % len(PATHS)])
+            told = {"cpu_s": processor_s() - before, "wall_s": time.perf_counter() - started, "rss": rss()}
+            print(json.dumps(told), file=answers, flush=True)
 
 
 def processor_s() -> float:

@@ -22,6 +22,7 @@ sys.path.insert(0, sys.argv[1])
 import os, signal
 from cubicweb_leakwatch.serve.sdnotify import notify
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 notify(os.environ["NOTIFY_SOCKET"], READY=1)
 while True:
     signal.pause()

@@ -110,14 +110,15 @@ def _place(fds: list[int], first: int) -> None:
         os.close(spare)
 
 
-def reap() -> list[tuple[int, int]]:
-    """Return (pid, wait status) of every child that has ended; never blocks."""
-    ended: list[tuple[int, int]] = []
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return ended
-        if pid == 0:
-            return ended
-        ended.append((pid, status))
+def ended_child() -> int | None:
+    """Return the pid of a child that has ended and is still to be reaped, None when there is none; never blocks."""
+    try:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if ended is None else ended.si_pid
+
+
+def reap(pid: int) -> int:
+    """Let go of a child that has ended; return its wait status. From now on its pid may be another's."""
+    return os.waitpid(pid, 0)[1]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         """What the fleet needs done; the launcher does it, tests pretend."""
 
         def start(self, name: str, role: str, generation: int, broken: bool) -> int:
-            """Start a child, told to fail if ``broken``; return its pid."""
+            """Start a child, told to fail if ``broken``; return its pid. OSError where no process can be made."""
 
         def signal(self, pid: int, number: int) -> None:
             """Send a signal to a child."""
@@ -168,11 +168,19 @@ class Fleet:
 
     # Means ------------------------------------------------------------------------------------------------------------
 
-    def start_in(self, slot: Slot, now: float, *, successor: bool = False, broken: bool = False) -> Worker:
-        """Start the next generation of a slot."""
+    def start_in(self, slot: Slot, now: float, *, successor: bool = False, broken: bool = False) -> Worker | None:
+        """Start the next generation of a slot; None where the host has no process left to give: tried again later."""
         slot.generation += 1
         slot.retry_at = None
-        pid = self.hands.start(slot.name, slot.role, slot.generation, broken)
+        try:
+            pid = self.hands.start(slot.name, slot.role, slot.generation, broken)
+        except OSError as error:  # fork(2): EAGAIN by ulimit -u or pids.max, ENOMEM
+            cause = f"it could not be started: {error.strerror}"
+            if successor:
+                self.replacements.successor_ended(slot, cause, now)
+            else:
+                self._start_failed(slot, EXIT_FAILED, cause, now)
+            return None
         worker = Worker(slot.name, slot.role, slot.generation, pid, self.hands.wall())
         worker.since = now
         worker.deadline = now + self.spec.timing.ready_timeout_s

@@ -15,7 +15,7 @@ import time
 
 from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_FAILED, LeakwatchError
 from cubicweb_leakwatch.serve.answers import Answers
-from cubicweb_leakwatch.serve.children import reap
+from cubicweb_leakwatch.serve.children import ended_child, reap
 from cubicweb_leakwatch.serve.controlsocket import ControlSocket
 from cubicweb_leakwatch.serve.fleet import Fleet, cause_of
 from cubicweb_leakwatch.serve.hands import ProcessHands, kind_of
@@ -108,12 +108,14 @@ class Launcher:
             self._on_signal(number, now)
         for pid in self.signals.take_senders():
             self.fleet.replacements.wanted_by(pid, "asked by SIGUSR1", now)
-        for pid, status in reap():
+        while (ended := ended_child()) is not None:
             # What a child said before it died is still in the socket, and must be read before the death is judged.
+            # It may bring a signal for any child of the fleet, this one included: none is reaped before.
             self._take_notices(now)
-            if pid == self.trial:
+            status = reap(ended)
+            if ended == self.trial:
                 self._on_trial(status)
-            self.fleet.ended(pid, status, now)
+            self.fleet.ended(ended, status, now)
         self.control.expire(now)
         self.minder.look(self._unguarded(), now)
         self.fleet.tick(now)

@@ -109,7 +109,7 @@ class Replacements(Wishes):
         if worker.role == SCHEDULER and not self.fleet.stopping:
             slot = self.fleet.slots[worker.name]
             restart.stage, restart.outcome = STARTING, DRAIN_TIMEOUT if late else None
-            restart.new_pid = self.fleet.start_in(slot, now).pid
+            restart.new_pid = _pid_of(self.fleet.start_in(slot, now))
             return True
         self.leaving.pop(worker.pid, None)
         if restart is self.active:
@@ -207,8 +207,9 @@ class Replacements(Wishes):
             self._retire(restart, old, now)
             return
         restart.stage = STARTING
-        restart.new_pid = self.fleet.start_in(slot, now, successor=True, broken=restart.broken).pid
-        self._announce(old, signal.SIGUSR1)
+        restart.new_pid = _pid_of(self.fleet.start_in(slot, now, successor=True, broken=restart.broken))
+        if slot.successor is not None:
+            self._announce(old, signal.SIGUSR1)
 
     def _lack_of_room(self, slot: Slot, old: Worker) -> str | None:
         """Old and new live side by side for a while: that must not wake the OOM killer."""
@@ -239,3 +240,7 @@ class Replacements(Wishes):
         if outcome != SUCCESSOR_FAILED:
             restart.rss_after = self.fleet.hands.rss(restart.new_pid)
         self.fleet.hands.record(restart)
+
+
+def _pid_of(worker: Worker | None) -> int | None:
+    return worker.pid if worker is not None else None

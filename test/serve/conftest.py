@@ -1,6 +1,7 @@
 """Helpers for the launcher's and the drain's tests: pretended hands, real sockets, real processes with a mark."""
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -53,9 +54,12 @@ class PretendedHands:
         self.started, self.signals, self.records, self.notes, self.broken = [], [], [], [], []
         self.hurried = []
         self.bytes_free, self.bytes_used = None, 100
+        self.no_process_left = False
 
     def start(self, name, role, generation, broken):
         """Remember the start and give it a pid."""
+        if self.no_process_left:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         pid = next(self.pids)
         self.started.append((name, generation, pid))
         self.broken.append(broken)
@@ -224,7 +228,10 @@ except LeakwatchError as error:
 
 
 class Launched:
-    """A launcher with real workers; everything it starts carries a mark in its environment."""
+    """A launcher with real workers; everything it starts carries a mark in its environment.
+
+    ``outside``: more for its environment; ``within``: the command that runs it; ``fault``: Python that it runs first.
+    """
 
     def __init__(self, directory, worker_text=WORKER, **fields):
         self.directory = directory
@@ -242,12 +249,13 @@ class Launched:
             "web": Child(command=(sys.executable, str(script))),
             "timing": timing,
         }
-        outside, within = fields.pop("outside", {}), fields.pop("within", [])
+        outside, within, fault = fields.pop("outside", {}), fields.pop("within", []), fields.pop("fault", "")
         self.spec = LaunchSpec(**{**defaults, **fields})
         environment = {**os.environ, MARK: self.mark, "TEST_BROKEN": str(self.broken)}
         environment.pop("NOTIFY_SOCKET", None)
         environment.update(outside)
         command = launcher_command(self.spec)
+        command[4] = command[4].replace("launcher.main()", f"exec({fault!r}); launcher.main()")
         self.process = subprocess.Popen(
             [*within, *command], env=environment, stderr=self.log.open("wb"), pass_fds=[int(command[6])], cwd=directory
         )

@@ -108,6 +108,28 @@ def test_a_wish_by_hand_is_tried_once(one):
     assert one.replacements.in_progress() == []
 
 
+def test_a_successor_that_no_process_can_be_made_for_has_failed(one, hands):
+    """The old worker serves on, was told of no successor, and the next attempt comes after a pause."""
+    one.replacements.wanted_by(1000, "memory", 10.0)
+    hands.no_process_left = True
+    one.tick(10.0)
+    assert hands.records[-1]["detail"] == "it could not be started: Resource temporarily unavailable"
+    assert (1000, "SIGUSR1") not in hands.signals
+    hands.no_process_left = False
+    one.tick(one.next_deadline())
+    assert hands.started[-1][0] == "web-1"
+
+
+def test_a_dead_worker_that_cannot_be_replaced_is_tried_again(one, hands):
+    """No process can be made for it now: a flag says so, and it is started when one can."""
+    hands.no_process_left = True
+    one.ended(1000, KILLED, 10.0)
+    assert "could not be started" in one.flags["web-1"]
+    hands.no_process_left = False
+    one.tick(one.next_deadline())
+    assert hands.started[-1][0] == "web-1"
+
+
 def test_success_takes_the_flag_down(one):
     """A ready successor clears the flag and the pauses."""
     replace(one)

@@ -389,6 +389,62 @@ def test_a_worker_boots_calmly_and_serves_like_any_other(launch):
     }
 
 
+DIES_WHEN_TOLD_OF_ITS_SUCCESSOR = """
+import os, signal
+from cubicweb_leakwatch.serve.sdnotify import notify
+notify(os.environ["NOTIFY_SOCKET"], READY=1)
+signal.pause()
+"""
+
+READS_NOTICES_LATE = """
+import select
+all_of_them = launcher.Launcher._poll
+def poll(self):
+    if not self.fleet.ever_ready:
+        return all_of_them(self)
+    select.select([self.notices.fileno()], [], [], 0.5)
+    return [ready for ready in all_of_them(self) if ready[0] != self.notices.fileno()]
+launcher.Launcher._poll = poll
+"""
+
+
+def test_the_old_worker_may_die_while_its_successor_says_that_it_is_ready(launch, wait):
+    """The launcher reads READY=1 after the old worker's death: there is nobody to retire, and it lives on."""
+    launched = launch(worker_text=DIES_WHEN_TOLD_OF_ITS_SUCCESSOR, fault=READS_NOTICES_LATE).until_serving()
+    launched.ask("restart", process="web-1", reason="test", by="me")
+    wait(launched.finished, "the restart", alive=launched.alive)
+    assert launched.finished()[0]["outcome"] == "replaced"
+    assert launched.status()["processes"][0]["generation"] == 2
+
+
+NO_PROCESS_LEFT = """
+import os
+fork = os.fork
+def refuse():
+    if os.path.exists(os.environ["TEST_BROKEN"]):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+os.fork = refuse
+"""
+
+
+def test_no_successor_where_no_process_can_be_made(launch, wait):
+    """fork(2) is refused (ulimit -u, pids.max, no memory): the old one serves on, and why is said; then it goes on."""
+    launched = launch(fault=NO_PROCESS_LEFT).until_serving()
+    launched.broken.touch()
+    launched.ask("restart", process="web-1", reason="test", by="me")
+    wait(launched.finished, "the end of the attempt", alive=launched.alive)
+    assert launched.finished()[0]["outcome"] == "successor-failed"
+    assert launched.finished()[0]["detail"] == "it could not be started: Resource temporarily unavailable"
+    assert fetch(launched.address())[1] == "1"
+    with contextlib.suppress(OSError, IndexError):
+        fetch(launched.address(), "/die")
+    wait(launched.status()["flags"].__len__, "the flag", alive=launched.alive)
+    launched.broken.unlink()
+    wait(lambda: launched.workers(), "a worker again", alive=launched.alive)
+    assert int(fetch(launched.address())[1]) > 2
+
+
 def test_process_titles_say_who_is_who(launch, wait):
     """``ps`` shows slot, generation and state of a worker, and the instance of a launcher."""
     launched = launch().until_serving()
