@@ -6,6 +6,8 @@ MAX_TEXT = 4000
 """Characters of one value that are shown; a type may be named by a whole book."""
 
 _UNSAFE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+_SPACES = dict.fromkeys(map(ord, "\xa0\u202f"), " ")
+"""Spaces of French, which count as unprintable."""
 
 
 def clean(value: object, limit: int = MAX_TEXT) -> str:
@@ -15,7 +17,7 @@ def clean(value: object, limit: int = MAX_TEXT) -> str:
     once it is escaped as markup.
     """
     text = str(value)
-    if text.isascii() and text.isprintable() and len(text) <= limit:
+    if len(text) <= limit and (text.isprintable() or text.translate(_SPACES).isprintable()):
         return text
     shown = "".join(_visible(character) for character in text[:limit])
     return shown + "…" if len(text) > limit else shown

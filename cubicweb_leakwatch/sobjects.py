@@ -164,23 +164,23 @@ class History(ManagersService):
     ) -> dict[str, Any]:
         """Return ``samples``, ``restarts``, ``processes`` and ``events`` from ``since`` until ``until``.
 
-        Both in Unix seconds; by default the last day. ``types`` adds the type counts to the samples. With ``points``
-        there are about so many samples a process, each the mean of RSS with its spread, as a chart needs them: a month
-        then costs little more than a day. ``points`` 0 leaves the samples out.
+        Both in Unix seconds; by default the last day. ``types`` adds the type counts to the samples. ``points`` gives
+        ``tracks`` instead of ``samples``, about so many means of RSS a process, as a chart draws them: a month
+        then costs little more than a day. ``points`` 0 leaves both out.
         """
         last = until if until is not None else time.time()
         first = since if since is not None else last - DAY_S
         processes = history.read_processes(self._cw, first, last, process=process)
         restarts = history.read_restarts(self._cw, first, last, process=process)
+        recorded: dict[str, Any] = {}
         if points is None:
-            samples = history.read_samples(self._cw, first, last, process=process, types=types)
-        else:
-            asked = (first, last, points, process)
-            samples = kept_chart.chart_samples(self._cw, self.directory, *asked) if points else []
+            recorded["samples"] = history.read_samples(self._cw, first, last, process=process, types=types)
+        elif points:
+            recorded["tracks"] = kept_chart.chart_tracks(self._cw, self.directory, first, last, points, process)
         return {
             "since": first,
             "until": last,
-            "samples": samples,
+            **recorded,
             "restarts": restarts,
             "processes": processes,
             "events": [event for event in history.events(processes, restarts) if event["t"] >= first],

@@ -83,7 +83,9 @@
     Chart.prototype.moment = function (t) {
         var offset = Number(this.values.getAttribute("data-offset"));
         var local = new Date((t + offset) * 1000).toISOString();
-        return local.slice(0, 10) + " " + local.slice(11, 19) + " " + this.values.getAttribute("data-zone");
+        var day = this.values.getAttribute("data-day").replace("%Y", local.slice(0, 4)).replace("%m", local.slice(5, 7));
+        return day.replace("%d", local.slice(8, 10)) + " " + local.slice(11, 19) + " " +
+            this.values.getAttribute("data-zone");
     };
 
     Chart.prototype.point = function (t) {
@@ -102,7 +104,7 @@
         });
         Array.prototype.forEach.call(this.svg.querySelectorAll(".lw-event"), function (mark) {
             if (Math.abs(Number(mark.getAttribute("data-t")) - t) <= reach / 8) {
-                told.push(mark.getAttribute("data-label"));
+                told.push(mark.querySelector("title").textContent);
             }
         });
         this.values.textContent = this.moment(t) + " · " + told.join(" · ");

@@ -9,6 +9,8 @@ _INDEX = re.compile(r"\[[^\]]*\]")
 _LINE = re.compile(r":\d+\b")
 _REPEATED = re.compile(r" × \d+")
 _THREAD = re.compile(r" in thread .*$")
+_ = str
+"""Marks a sentence for the catalogues: nothing here knows a language."""
 
 
 @dataclass(frozen=True)
@@ -29,49 +31,49 @@ _KNOWN = [
     Known(
         r"_view_lookup_cache",
         False,
-        "Pyramid 1.10 keeps an entry for every context class; classes made per request are kept for ever",
+        _("Pyramid 1.10 keeps an entry for every context class; classes made per request are kept for ever"),
         "https://github.com/Pylons/pyramid/issues/688",
     ),
     Known(
         r"\._NamespaceManager__(cache|s?trie)",
         False,
-        "rdflib's NamespaceManager remembers every name that it split, without a limit",
+        _("rdflib's NamespaceManager remembers every name that it split, without a limit"),
         "rdflib.namespace.NamespaceManager.compute_qname",
     ),
     Known(
         r"\._type_cache",
         False,
-        "CubicWeb remembers the type of every entity that was asked for; about 70 MiB a million, never dropped",
+        _("CubicWeb remembers the type of every entity that was asked for; about 70 MiB a million, never dropped"),
         "cubicweb.server.repository.Repository._type_cache",
     ),
     Known(
         r"cached_build_user|_build_user\b",
         True,
-        "CubicWeb keeps the last 10 users with the request that loaded each",
+        _("CubicWeb keeps the last 10 users with the request that loaded each"),
         "cubicweb.pyramid.tools.cached_build_user",
     ),
     Known(
         r"rql_?cache|_ck_cache|\.querier\.\S*cache",
         True,
-        "CubicWeb keeps parsed queries up to option rql-cache-size; the growth ends when the cache is full",
+        _("CubicWeb keeps parsed queries up to option rql-cache-size; the growth ends when the cache is full"),
         "option rql-cache-size",
     ),
     Known(
         r"^re\._cache|^linecache\.cache|^functools\.\S*_lru|^sre_\S*cache|^typing\._cleanups",
         True,
-        "a cache of the standard library with a limit of its own",
+        _("a cache of the standard library with a limit of its own"),
         "https://docs.python.org/3/library/",
     ),
     Known(
         r"^the interpreter's lists of subclasses",
         True,
-        "the interpreter knows the subclasses of each class by weak references",
+        _("the interpreter knows the subclasses of each class by weak references"),
         "https://docs.python.org/3/reference/datamodel.html#type.__subclasses__",
     ),
     Known(
         r"^sys\.path_importer_cache|^pkgutil\.\S*cache|^_frozen_importlib",
         True,
-        "the import system remembers the listings of the directories on the path",
+        _("the import system remembers the listings of the directories on the path"),
         "https://docs.python.org/3/library/sys.html#sys.path_importer_cache",
     ),
 ]

@@ -21,6 +21,7 @@ from cubicweb_leakwatch.recording.extensions import extensions_of
 from cubicweb_leakwatch.recording.records import NUMBERS, utc
 from cubicweb_leakwatch.recording.refining import deployed_sentence, refined
 from cubicweb_leakwatch.watch.finding import Finding, Kind
+from cubicweb_leakwatch.watch.sentences import Sentence, _, with_note
 
 logger = logging.getLogger("leakwatch.findings")
 
@@ -121,10 +122,9 @@ class Findings:
         found = extensions_of(pids[-1]) if pids else ()
         if not found:
             return finding
-        note = f"C extensions it has loaded: {', '.join(found)}; leak-trace --native tells which one allocates"
-        evidence = finding["evidence"]
-        notes = [*evidence.get("notes", ()), note]
-        return {**finding, "evidence": {**evidence, "extensions": list(found), "notes": notes}}
+        told = _("C extensions it has loaded: %(names)s; leak-trace --native tells which one allocates")
+        evidence = with_note(finding["evidence"], Sentence(told, names=", ".join(found)))
+        return {**finding, "evidence": {**evidence, "extensions": list(found)}}
 
     def _look(self, finding: Mapping[str, Any]) -> None:
         process = finding["process"]
@@ -176,8 +176,7 @@ def _close(cnx: Any, eid: int, finding: Mapping[str, Any]) -> None:
     values: dict[str, Any] = {"closed_at": utc(time.time())}
     why = deployed_sentence(finding)
     if why:
-        evidence = json.loads(entity.evidence or "{}")
-        evidence["notes"] = [*evidence.get("notes", ()), why]
+        evidence = with_note(json.loads(entity.evidence or "{}"), why)
         values["evidence"] = json.dumps(evidence)
     entity.cw_set(**values)
 
@@ -192,8 +191,8 @@ def _open_again(cnx: Any, host: str, finding: Mapping[str, Any]) -> bool:
     for eid, culprits, kind, evidence, closed_at in rows:
         before = {"kind": kind, "culprits": json.loads(culprits or "[]"), "evidence": json.loads(evidence or "{}")}
         if _same_leak(before, finding):
-            told = dict(finding["evidence"])
-            told["notes"] = [*told.get("notes", ()), f"came back; it had ended at {closed_at:%Y-%m-%dT%H:%M:%SZ}"]
+            note = Sentence(_("came back; it had ended at %(ended_at)s"), ended_at=f"{closed_at:%Y-%m-%dT%H:%M:%SZ}")
+            told = with_note(finding["evidence"], note)
             values = {**fields({**finding, "evidence": told}), "closed_at": None}
             cnx.entity_from_eid(eid).cw_set(**values)
             return True

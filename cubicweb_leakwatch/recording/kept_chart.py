@@ -10,17 +10,20 @@ import json
 import time
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch.apart import write_private
-from cubicweb_leakwatch.recording.coarse import read_coarse_samples, read_slices, told
+from cubicweb_leakwatch.recording.coarse import NARROWEST_S, read_slices
 from cubicweb_leakwatch.recording.history import first_moment
+from cubicweb_leakwatch.recording.tracks import COLUMNS, Track, tracks_of
 
-Samples = dict[tuple[int, int], dict[str, Any]]
-"""By the process's eid and the number of the slice."""
+Tracks = dict[int, Track]
+"""By the process's eid."""
+
+Newest = tuple[int, float]
+"""Eid and time of the snapshot that was recorded last."""
 
 POINTS = 360
 """Samples of each process for a chart: one every four minutes of a day, or two pixels."""
@@ -31,7 +34,7 @@ WIDTHS_S = (120, 240, 480, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 USUAL_S = (86400.0, 7 * 86400.0, 30 * 86400.0)
 """The times, until now, that the looping task keeps up to date."""
 
-FORMAT = 1
+FORMAT = 2
 """To be raised with every change to what a file holds: one that another version wrote is made anew."""
 
 OVERLAP = 1000
@@ -41,61 +44,79 @@ FOR_EVER = 1e12
 """A moment after all; what a clock that is ahead has recorded is kept, too, and told when its time has come."""
 
 
-def chart_samples(
+@dataclass(frozen=True)
+class Kept:
+    """What a file holds: the slices from the number ``first`` on, up to the snapshot that was the newest."""
+
+    first: int
+    last: Newest
+    tracks: Tracks
+
+
+def chart_tracks(
     cnx: Any, directory: Path, since: float, until: float, points: int, process: str | None = None
-) -> list[dict[str, Any]]:
-    """Return about ``points`` samples of each process from ``since`` until ``until`` (Unix seconds), oldest first.
+) -> list[Track]:
+    """Return the memory of each process from ``since`` until ``until`` (Unix seconds) in about ``points`` samples.
 
     They are those of ``read_coarse_samples``, without the other numbers; ``process`` names one.
     """
     begin = max(since, first_moment(cnx, since) or since)  # a young history is drawn in detail
     width_s = next((width for width in WIDTHS_S if width * points >= until - begin), WIDTHS_S[-1])
     if process is not None or width_s == WIDTHS_S[0] or until < time.time() - width_s:
-        return read_coarse_samples(cnx, begin, until, points, process=process, others=())
+        exact_s = max((until - begin) / points, NARROWEST_S)
+        return list(tracks_of(read_slices(cnx, begin, until, exact_s, process=process)).values())
     kept = _current(cnx, directory / f"chart-{width_s}.json", begin, width_s).values()
-    return sorted((sample for sample in kept if begin <= sample["t"] <= until), key=itemgetter("t"))
+    return [track for track in (each.between(begin, until) for each in kept) if track.t]
 
 
 def refresh(cnx: Any, directory: Path) -> None:
     """Bring the files of the usual times up to date."""
     now = time.time()
     for span_s in USUAL_S:
-        chart_samples(cnx, directory, now - span_s, now, POINTS)
+        chart_tracks(cnx, directory, now - span_s, now, POINTS)
 
 
-def _current(cnx: Any, path: Path, begin: float, width_s: int) -> Samples:
-    """Return the samples from ``begin`` on; the file is written when it is behind."""
+def _current(cnx: Any, path: Path, begin: float, width_s: int) -> Tracks:
+    """Return the slices from ``begin`` on; the file is written when it is behind."""
     first = int(begin // width_s)
     last = _newest(cnx)  # before the slices are read: the file must not claim more than it holds
     kept = _load(path)
     if last is None:
         return {}
-    if kept is None or kept["first"] > first or not _is_of(cnx, kept["last"]):
-        samples, behind = _read(cnx, first, width_s), True
+    if kept is None or kept.first > first or not _is_of(cnx, kept.last):
+        tracks, behind = _read(cnx, first, width_s), True
+    elif kept.last == last:
+        return kept.tracks
     else:
-        changed = int(_changed_from(cnx, kept["last"][0]) // width_s)
-        samples = {key: sample for key, sample in kept["samples"].items() if first <= key[1] < changed}
-        samples.update(_read(cnx, max(first, changed), width_s))
-        behind = abs(last[1] - kept["last"][1]) >= width_s
+        changed = max(first, int(_changed_from(cnx, kept.last[0]) // width_s))
+        tracks = _joined({eid: track.slices(first, changed) for eid, track in kept.tracks.items()},
+                         _read(cnx, changed, width_s))  # fmt: skip
+        behind = abs(last[1] - kept.last[1]) >= width_s
     if behind:
         with contextlib.suppress(OSError):  # no runtime directory: then every visitor reads it all
-            write_private(path, _dumped(samples, first, last))
-    return samples
+            write_private(path, _dumped(Kept(first, last, tracks)))
+    return tracks
 
 
-def _read(cnx: Any, first: int, width_s: int) -> Samples:
+def _joined(before: Tracks, after: Tracks) -> Tracks:
+    """Return the tracks with what came later; those with nothing left are left out."""
+    joined = {eid: track.then(after[eid]) if eid in after else track for eid, track in before.items()}
+    return {eid: track for eid, track in {**after, **joined}.items() if track.t}
+
+
+def _read(cnx: Any, first: int, width_s: int) -> Tracks:
     found = read_slices(cnx, first * width_s, FOR_EVER, width_s)
-    return {(process, first + number): told(row) for (process, number), row in found.items()}
+    return tracks_of({(process, first + number): row for (process, number), row in found.items()})
 
 
-def _newest(cnx: Any) -> tuple[int, float] | None:
-    """Return eid and time of the snapshot that was recorded last; None where there is none."""
+def _newest(cnx: Any) -> Newest | None:
+    """Return the snapshot that was recorded last; None where there is none."""
     newest = "SELECT MAX(cw_eid) FROM cw_memorysnapshot"
     row = cnx.system_sql(f"SELECT cw_eid, cw_t FROM cw_memorysnapshot WHERE cw_eid = ({newest})").fetchone()
     return (row[0], row[1]) if row else None
 
 
-def _is_of(cnx: Any, last: list[Any]) -> bool:
+def _is_of(cnx: Any, last: Newest) -> bool:
     """Say whether the snapshot that a file ends with is in this database."""
     row = cnx.system_sql("SELECT cw_t FROM cw_memorysnapshot WHERE cw_eid = %(eid)s", {"eid": last[0]}).fetchone()
     return row is not None and row[0] == last[1]
@@ -107,56 +128,40 @@ def _changed_from(cnx: Any, eid: int) -> float:
     return float(cnx.system_sql(earliest, {"after": eid - OVERLAP}).fetchone()[0])
 
 
-def _dumped(samples: Samples, first: int, last: tuple[int, float]) -> str:
-    rows = [(*key, sample["t"], sample["rss"], *_merged(sample)) for key, sample in samples.items()]
-    return json.dumps(
+def _dumped(kept: Kept) -> str:
+    tracks = [
         {
-            "format": FORMAT,
-            "first": first,
-            "last": last,
-            "processes": {key[0]: [each["host"], each["process"], each["pid"]] for key, each in samples.items()},
-            "notes": [[*key, sample["note"]] for key, sample in samples.items() if "note" in sample],
-            "columns": [_packed(column) for column in zip(*rows, strict=True)],
+            "eid": eid,
+            "who": [track.host, track.process, track.pid],
+            "columns": [b64encode(column.tobytes()).decode("ascii") for column in track.columns().values()],
+            "notes": list(track.notes.items()),
         }
-    )
+        for eid, track in kept.tracks.items()
+    ]
+    return json.dumps({"format": FORMAT, "first": kept.first, "last": kept.last, "tracks": tracks})
 
 
-def _merged(sample: dict[str, Any]) -> tuple[int, int, int]:
-    """Return of how many snapshots a sample is the mean, their lowest and their highest."""
-    low, high = sample["spread"]["rss"] if "spread" in sample else (sample["rss"], sample["rss"])
-    return sample.get("merged", 1), low, high
-
-
-def _packed(column: Iterable[float]) -> str:
-    """Return a column as text: thousands of numbers are read five times as fast as they would be from JSON."""
-    return b64encode(array("d", column).tobytes()).decode("ascii")
-
-
-def _unpacked(column: str) -> "array[float]":
-    return array("d", b64decode(column))
-
-
-def _load(path: Path) -> dict[str, Any] | None:
+def _load(path: Path) -> Kept | None:
     """Return what a file holds; None where there is none, or none that can be read."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
             return None
-        named = {int(eid): process for eid, process in document["processes"].items()}
-        columns = [_unpacked(column) for column in document["columns"]]
-        samples = {(int(row[0]), int(row[1])): _sample(named[int(row[0])], row) for row in zip(*columns, strict=True)}
-        for process, number, note in document["notes"]:
-            samples[process, number]["note"] = note
-        return {**document, "samples": samples}
+        eid, t = document["last"]
+        return Kept(
+            int(document["first"]),
+            (int(eid), float(t)),
+            {int(each["eid"]): _track(each) for each in document["tracks"]},
+        )
     except (OSError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def _sample(process: list[Any], row: Sequence[float]) -> dict[str, Any]:
-    """Return a row of the file as a sample."""
-    _eid, _number, t, rss, merged, low, high = row
-    sample = {"host": process[0], "process": process[1], "pid": process[2], "t": t, "rss": int(rss)}
-    if merged > 1:
-        sample["merged"] = int(merged)
-        sample["spread"] = {"rss": [int(low), int(high)]}
-    return sample
+def _track(data: dict[str, Any]) -> Track:
+    """Return a track of the file: columns as text, which thousands of numbers are read from faster than from JSON."""
+    columns = [array("d", b64decode(column)) for column in data["columns"]]
+    if len({len(column) for column in columns}) != 1:
+        raise ValueError("columns of different lengths")
+    host, process, pid = data["who"]
+    notes = {int(number): str(note) for number, note in data["notes"]}
+    return Track(host, process, pid, **dict(zip(COLUMNS, columns, strict=True)), notes=notes)

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cubicweb_leakwatch.watch.advice import advice_for
-from cubicweb_leakwatch.watch.finding import Culprit, Finding, iso_utc
+from cubicweb_leakwatch.watch.deployed import effect_of
+from cubicweb_leakwatch.watch.finding import Culprit, Finding
+from cubicweb_leakwatch.watch.sentences import Sentence, _, with_note
 
 _MOST = 0.5
 """Share of the objects of a type, or of those that came since the growth began, that decides what is said of all."""
@@ -32,13 +34,14 @@ def refined(finding: Finding, look: Mapping[str, Any], now: float) -> Finding:
     finding = dataclasses.replace(finding, holder=about["holder"])
     if finding.kind == "python-objects" and _comes_back(about) and not _long_since(finding, now):
         finding = dataclasses.replace(finding, kind="warming-up")
-        finding = _noted(finding, "most of what grows waits for the collector, or lies in caches that have an end")
+        finding = _noted(finding, _("most of what grows waits for the collector, or lies in caches that have an end"))
     elif finding.kind == "python-objects" and about.get("unreached", 0) >= _MOST * _grown(finding, about, now):
         finding = dataclasses.replace(finding, kind="uncollectable")
-        finding = _noted(finding, "no module, frame or thread reaches these objects, and yet they live")
+        finding = _noted(finding, _("no module, frame or thread reaches these objects, and yet they live"))
     known = about.get("known")
     if known:
-        finding = _noted(finding, f"known: {known['sentence']} ({known['reference']})")
+        told = _("known: %(what_said)s (%(reference)s)")
+        finding = _noted(finding, Sentence(told, what_said=known["sentence"], reference=known["reference"]))
         if known["harmless"]:
             finding = dataclasses.replace(finding, kind="warming-up")
     evidence = {**finding.evidence, "fingerprint": about["fingerprint"], "known": known}
@@ -52,10 +55,7 @@ def deployed_sentence(finding: Mapping[str, Any]) -> str:
     ``finding`` is in the documented shape.
     """
     deployment = (finding.get("evidence") or {}).get("deployment")
-    if not deployment or deployment["effect"] not in ("fixed", "brought", "not fixed"):
-        return ""
-    by = f"{deployment['effect']} by the deployment of {iso_utc(deployment['t'])}"
-    return f"{by} ({deployment['text']})" if deployment.get("text") else by
+    return effect_of(deployment) if deployment else ""
 
 
 def _owned(finding: Finding, look: Mapping[str, Any]) -> Finding:
@@ -99,5 +99,4 @@ def _long_since(finding: Finding, now: float) -> bool:
 
 
 def _noted(finding: Finding, note: str) -> Finding:
-    notes = [*finding.evidence.get("notes", ()), note]
-    return dataclasses.replace(finding, evidence={**finding.evidence, "notes": notes})
+    return dataclasses.replace(finding, evidence=with_note(finding.evidence, note))

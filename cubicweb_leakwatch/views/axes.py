@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cubicweb_leakwatch.watch.units import MIB
@@ -26,14 +26,15 @@ class Scale:
         share = (value - self.low) / span if span > 0 else 0.5
         return round(self.start + min(1.0, max(0.0, share)) * (self.end - self.start), 1)
 
-    def all(self, values: Iterable[float]) -> list[float]:
-        """Return the pixels of many values: what a chart of fifty lines spends its time on."""
-        span, length, low = self.high - self.low, self.end - self.start, self.low
+    def all(self, values: Sequence[float]) -> list[float]:
+        """Return the pixels of many values, not rounded: what a chart of fifty lines spends its time on."""
+        span, low, high, start = self.high - self.low, self.low, self.high, self.start
         if span <= 0:
             return [self(value) for value in values]
-        factor, start = length / span, self.start
-        first, last = sorted((self.start, self.end))
-        return [round(min(last, max(first, start + (value - low) * factor)), 1) for value in values]
+        if values and (min(values) < low or max(values) > high):
+            values = [min(high, max(low, value)) for value in values]
+        factor = (self.end - start) / span
+        return [start + (value - low) * factor for value in values]
 
 
 def memory_ticks(highest: float, wanted: int = 5) -> list[float]:
@@ -48,18 +49,18 @@ def _round_step(raw: float) -> float:
     return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
 
 
-def time_ticks(start: float, end: float, wanted: int = 6) -> Iterator[tuple[float, str]]:
-    """Give round local times between ``start`` and ``end`` (Unix seconds) with their label."""
+def time_ticks(start: float, end: float, wanted: int = 6, day: str = "%m-%d") -> Iterator[tuple[float, str]]:
+    """Give round local times between ``start`` and ``end`` (Unix seconds) with their label; ``day`` as for strftime."""
     span = max(end - start, 1.0)
     step = next((s for s in _TIME_STEPS if s >= span / wanted), _TIME_STEPS[-1])
     offset = time.localtime(start).tm_gmtoff or 0  # days begin at local midnight, not at that of Greenwich
     moment = math.ceil((start + offset) / step) * step - offset
     while moment <= end:
-        yield moment, time.strftime(_label_format(step), time.localtime(moment))
+        yield moment, time.strftime(_label_format(step, day), time.localtime(moment))
         moment += step
 
 
-def _label_format(step: int) -> str:
+def _label_format(step: int, day: str) -> str:
     if step < 60:
         return "%H:%M:%S"
-    return "%H:%M" if step < 86400 else "%m-%d"
+    return "%H:%M" if step < 86400 else day

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from time import localtime, strftime
 
 from cubicweb_leakwatch.views.markup import Cell, Html, element
+from cubicweb_leakwatch.watch.finding import iso_utc
 from cubicweb_leakwatch.watch.units import KIB, MIB
 
 Translate = Callable[[str], str]
@@ -11,17 +13,18 @@ Translate = Callable[[str], str]
 _SEPARATORS = {"fr": ("\u202f", ","), "en": (",", ".")}
 """Between thousands, before decimals; French has a narrow no-break space (Lexique des règles typographiques)."""
 
-_DATES = {"fr": "%d/%m/%Y", "en": "%Y-%m-%d"}
-"""A day as the reader writes it; English as ISO 8601, which no two Englishes dispute."""
+_DATES = {"fr": ("%d/%m/%Y", "%d/%m"), "en": ("%Y-%m-%d", "%m-%d")}
+"""A day as the reader writes it, with its year and without; English as ISO 8601, which no two Englishes dispute."""
 
 
 class Figures:
     """The figures of one page: ``translate`` is the request's ``_``, ``lang`` its language."""
 
     def __init__(self, translate: Translate, lang: str = "en") -> None:
-        self._ = translate
-        self._thousands, self._point = _SEPARATORS.get(lang, _SEPARATORS["en"])
-        self._date = _DATES.get(lang, _DATES["en"])
+        self._, self.lang = translate, lang
+        thousands, self._point = _SEPARATORS.get(lang, _SEPARATORS["en"])
+        self._marks = str.maketrans({",": thousands, ".": self._point})
+        self.day, self.short_day = _DATES.get(lang, _DATES["en"])
 
     @property
     def unknown(self) -> str:
@@ -33,7 +36,7 @@ class Figures:
         if value is None:
             return self.unknown
         shown = f"{value:{'+' if sign and value else ''},.{digits}f}"
-        return shown.replace(",", "\0").replace(".", self._point).replace("\0", self._thousands)
+        return shown if self._point == "." else shown.translate(self._marks)
 
     def count(self, value: float | None, sign: bool = False) -> Cell:
         """Return a cell with a whole number."""
@@ -50,6 +53,10 @@ class Figures:
     def size(self, size: float | None) -> str:
         """Return a size in MiB with its unit, for a sentence."""
         return self.unknown if size is None else f"{self.number(size / MIB, 1)} {self._('MiB')}"
+
+    def rate(self, bytes_per_h: float | None) -> str:
+        """Return a growth in MiB an hour with its sign and unit, for a sentence."""
+        return self.unknown if bytes_per_h is None else f"{self.mib(bytes_per_h, sign=True).shown} {self._('MiB/h')}"
 
     def duration(self, seconds: float | None) -> str:
         """Return a duration in at most two units."""
@@ -68,13 +75,16 @@ class Figures:
 
     def moment(self, when: str | float | None) -> str:
         """Return a moment in the server's zone as plain text, to the minute, for a sentence."""
-        moment = parse_time(when)
-        return self.unknown if moment is None else moment.astimezone().strftime(f"{self._date} %H:%M %Z")
+        return self._written(when, "%H:%M %Z") or self.unknown
 
     def second(self, when: float) -> str:
         """Return a moment in the server's zone as plain text, to the second."""
-        moment = parse_time(when)
-        return self.unknown if moment is None else moment.astimezone().strftime(f"{self._date} %H:%M:%S")
+        return self._written(when, "%H:%M:%S") or self.unknown
+
+    def _written(self, when: str | float | None, clock: str) -> str:
+        # a page has hundreds of moments, for each of which a datetime would look the zone up again
+        seconds = unix_time(when)
+        return "" if seconds is None else strftime(f"{self.day} {clock}", localtime(seconds))
 
     def offset(self) -> int:
         """Return how many seconds the server's zone is ahead of UTC now."""
@@ -87,12 +97,21 @@ class Figures:
 
     def time(self, when: str | float | None) -> Html | str:
         """Return a moment (ISO 8601 text or Unix seconds) in the server's zone, the UTC one in its markup."""
-        moment = parse_time(when)
-        if moment is None:
+        seconds = unix_time(when)
+        if seconds is None:
             return self.unknown
-        local = moment.astimezone()
-        utc = moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        return element("time", local.strftime(f"{self._date} %H:%M:%S %Z"), datetime=utc)
+        return element("time", self._written(seconds, "%H:%M:%S %Z"), datetime=iso_utc(seconds))
+
+
+def unix_time(when: str | float | None) -> float | None:
+    """Return a moment in Unix seconds; ``None`` for nothing or for what is no time of a calendar."""
+    if isinstance(when, str):
+        moment = parse_time(when)
+        return None if moment is None else moment.timestamp()
+    try:
+        return when if when is None or localtime(when) else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def parse_time(when: str | float | None) -> datetime | None:

@@ -13,7 +13,6 @@ from cubicweb_leakwatch.views.heap_looks import further
 from cubicweb_leakwatch.views.markup import Html, element, join
 from cubicweb_leakwatch.views.page import Page
 from cubicweb_leakwatch.views.processes import overview
-from cubicweb_leakwatch.views.sheet import Sheet
 
 
 class LeakwatchGCView(Page, StartupView):
@@ -50,7 +49,7 @@ class LeakwatchGCView(Page, StartupView):
                 element(
                     "a",
                     f"{process['name']} ({self._cw._('pid')} {process['pid']})",
-                    href=self._cw.build_url("view", vid="gc", process=process["name"]),
+                    href=self.sheet.address("view", vid="gc", process=process["name"]),
                     aria_current="page" if chosen in (process["name"], str(process["pid"])) else None,
                 ),
             )
@@ -73,7 +72,7 @@ class LeakwatchGCView(Page, StartupView):
         if not found:
             return None
         kept = self._cw.call_service("leakwatch_looks", process=found[0]["name"])
-        return further(Sheet(self._cw), found[0], kept)
+        return further(self.sheet, found[0], kept)
 
     def overview(self, processes: list[dict[str, Any]]) -> Html:
         """Return what is known without a look: memory of each process, and what the last looks found."""

@@ -123,7 +123,8 @@ def _known(row: Found, words: Any) -> str:
     known = row.get("known")
     if not known:
         return str(words("no"))
-    return f"{words('harmless') if known['harmless'] else words('a leak')}: {known['sentence']} ({known['reference']})"
+    judged = words("harmless") if known["harmless"] else words("a leak")
+    return f"{judged}: {words(known['sentence'])} ({known['reference']})"
 
 
 def _largest(found: Found, figures: Figures) -> Html:
@@ -183,12 +184,10 @@ def _group(group: Found, figures: Figures) -> Html:
 
 def _picture(found: Found, sheet: Sheet, process: str) -> Html:
     words = sheet._
-    dot = element(
-        "a", words("The graph as dot text"), href=sheet.request.build_url("_leakwatch/holders.dot", process=process)
-    )
+    dot = element("a", words("The graph as dot text"), href=sheet.address("_leakwatch/holders.dot", process=process))
     if not found.get("picture"):
         return element("p", dot)
-    source = sheet.request.build_url("_leakwatch/holders.svg", process=process)
+    source = sheet.address("_leakwatch/holders.svg", process=process)
     alt = words("What holds objects of %s: the chains above, drawn.") % found["type"]
     return join(
         [element("div", element("img", src=source, alt=alt), class_="lw-scroll", tabindex="0"), element("p", dot)]

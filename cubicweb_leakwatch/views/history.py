@@ -6,7 +6,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from cubicweb_leakwatch.recording.tracks import Track
 from cubicweb_leakwatch.views.figures import Figures, parse_time
+from cubicweb_leakwatch.views.launcher_words import in_words
 from cubicweb_leakwatch.views.markup import Cell, Column, Html, element, join, table
 from cubicweb_leakwatch.views.memory_chart import Forecast, Line, Mark, Words, memory_chart
 from cubicweb_leakwatch.views.span import Span
@@ -24,48 +26,49 @@ LETTERS = {"restart": "R", "deployment": "D", "finding": "F"}
 Sample = dict[str, Any]
 
 
-def slot_names(samples: Iterable[Sample]) -> dict[tuple[str, str], str]:
-    """Return the name of each slot by host and process, with the host only where there are several."""
-    slots = dict.fromkeys((sample.get("host", ""), sample["process"]) for sample in samples)
-    several = len({host for host, _process in slots}) > 1
-    return {slot: f"{slot[0]}:{slot[1]}" if several and slot[0] else slot[1] for slot in slots}
+def slot_names(slots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the name of each slot, a host and a process, with the host only where there are several."""
+    known = dict.fromkeys(slots)
+    several = len({host for host, _process in known}) > 1
+    return {slot: f"{slot[0]}:{slot[1]}" if several and slot[0] else slot[1] for slot in known}
 
 
 def lines_of(
-    samples: Sequence[Sample], limits: dict[str, int | None], findings: Iterable[dict[str, Any]] = ()
+    tracks: Iterable[Track], limits: dict[str, int | None], findings: Iterable[dict[str, Any]] = ()
 ) -> list[Line]:
     """Return a line a slot, by name; ``limits`` are the memory limits by process, ``findings`` those that hold."""
-    names = slot_names(samples)
-    by_slot: dict[tuple[str, str], list[Sample]] = {slot: [] for slot in names}
+    lives: dict[tuple[str, str], list[Track]] = {}
+    for track in sorted(tracks, key=lambda track: track.t[0]):
+        lives.setdefault((track.host, track.process), []).append(track)
+    names = slot_names(lives)
     host_of = {process: host for host, process in names}
-    for sample in samples:
-        by_slot[sample.get("host", ""), sample["process"]].append(sample)
     most = max(FEWEST_POINTS, min(MAX_POINTS, ALL_POINTS // max(1, len(names))))
     known = {(finding.get("host") or host_of.get(finding["process"], ""), finding["process"]): finding
              for finding in findings}  # fmt: skip
     return [
         Line(
             names[slot],
-            tuple(thinned([(sample["t"], sample["rss"]) for sample in by_slot[slot]], most)),
+            tuple(thinned(_points(lives[slot]), most)),
             limits.get(slot[1]),
-            _births(by_slot[slot]),
+            tuple(life.t[0] for life in lives[slot][1:]),
             known.get(slot, {}).get("ceiling"),
             _forecast(known.get(slot, {})),
-            _peaks(by_slot[slot]),
+            (min(min(life.low) for life in lives[slot]), max(max(life.high) for life in lives[slot])),
         )
         for slot in sorted(names, key=lambda slot: natural(names[slot]))
     ]
 
 
+def _points(lives: Sequence[Track]) -> list[tuple[float, float]]:
+    """Return the points of a slot; from its first one on a successor stands for it, while the other drains."""
+    ends = [bisect_left(life.t, later.t[0]) for life, later in itertools.pairwise(lives)]
+    parts = [life.part(0, end) for life, end in zip(lives, ends, strict=False)]
+    return [point for life in (*parts, lives[-1]) for point in zip(life.t, life.rss, strict=True)]
+
+
 def natural(name: str) -> list[tuple[int, str]]:
     """Return what sorts ``web-2`` before ``web-10``."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
-
-
-def _peaks(samples: Sequence[Sample]) -> tuple[float, float]:
-    """Return the lowest and the highest that was measured, also where a sample is the mean of several."""
-    spreads = [(sample.get("spread") or {}).get("rss") or (sample["rss"], sample["rss"]) for sample in samples]
-    return min(low for low, _high in spreads), max(high for _low, high in spreads)
 
 
 def _forecast(finding: dict[str, Any]) -> Forecast | None:
@@ -77,21 +80,17 @@ def _forecast(finding: dict[str, Any]) -> Forecast | None:
     return Forecast(rate, low, high)
 
 
-def _births(samples: Sequence[Sample]) -> tuple[float, ...]:
-    """Return when a slot's process became another one."""
-    return tuple(later["t"] for earlier, later in itertools.pairwise(samples) if earlier.get("pid") != later.get("pid"))
-
-
 def thinned(points: Sequence[tuple[float, float]], most: int = MAX_POINTS) -> list[tuple[float, float]]:
     """Return at most about ``most`` points: of each stretch the lowest and the highest, so that no peak is lost."""
     if len(points) <= most:
         return list(points)
     size = -(-len(points) * 2 // most)
+    values = [value for _t, value in points]
     found: list[tuple[float, float]] = []
-    for index in range(0, len(points), size):
-        stretch = points[index : index + size]
-        lowest, highest = min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])
-        found += sorted({lowest, highest})
+    for begin in range(0, len(points), size):
+        stretch = values[begin : begin + size]
+        extremes = {stretch.index(min(stretch)), stretch.index(max(stretch))}
+        found += [points[begin + place] for place in sorted(extremes)]
     return found
 
 
@@ -110,14 +109,26 @@ def marks_of(events: Iterable[dict[str, Any]], figures: Figures) -> list[Mark]:
     """Return the marks of what stands on the chart."""
     _ = figures._
     return [
-        Mark(event["t"], LETTERS[event["kind"]], f"{event['process']}: {_(event['kind'])} {_(event['text'])}".strip())
+        Mark(
+            event["t"],
+            LETTERS[event["kind"]],
+            f"{event['process']}: {_(event['kind'])} {_what(event, figures)}".strip(),
+        )
         for event in events
         if event["kind"] in LETTERS
     ]
 
 
+def _what(event: dict[str, Any], figures: Figures) -> str:
+    """Return what an event tells beside its kind; that of a restart is its outcome and the launcher's reason."""
+    outcome, colon, why = event["text"].partition(": ")
+    if event["kind"] != "restart" or not colon:
+        return figures._(event["text"]) if event["text"] else ""
+    return f"{figures._(outcome)}: {in_words(why, figures)}"
+
+
 def chart(
-    samples: Sequence[Sample], events: Iterable[dict[str, Any]], limits: dict[str, int | None],
+    tracks: Sequence[Track], events: Iterable[dict[str, Any]], limits: dict[str, int | None],
     findings: Iterable[dict[str, Any]], span: Span, figures: Figures,
 ) -> Html:  # fmt: skip
     """Return the chart of recorded memory with its tables; a sentence where nothing was recorded.
@@ -125,17 +136,17 @@ def chart(
     ``findings`` are those that hold, where the chart ends now: they tell how it goes on.
     """
     _ = figures._
-    if not samples:
+    if not tracks:
         return element(
             "p",
             _("Nothing was recorded in this time. The scheduler records every leakwatch-interval: does it run?"),
             class_="lw-verdict lw-open",
         )
-    lines = lines_of(samples, limits, findings)
+    lines = lines_of(tracks, limits, findings)
     marks = marks_of(events, figures)
     words = Words(
         _("Recorded memory of the processes"), described(lines, marks, figures), _("MiB"), _("limit"), _("ceiling"),
-        _("predicted, with its 95 % interval"),
+        _("predicted, with its 95 % interval"), figures.short_day,
     )  # fmt: skip
     begin = max(span.start, min(line.points[0][0] for line in lines))
     picture = memory_chart(lines, marks, words, (begin, span.end))
@@ -157,7 +168,7 @@ def _figure(picture: Html, words: Words, figures: Figures) -> Html:
     )  # fmt: skip
     values = element(
         "p", class_="lw-values", role="status", aria_live="polite", data_offset=figures.offset(),
-        data_zone=figures.zone(), data_unit=words.unit,
+        data_zone=figures.zone(), data_day=figures.day, data_unit=words.unit,
     )  # fmt: skip
     legend = element("figcaption", caption, " ", element("span", keys, id="lw-chart-keys", class_="lw-keys"))
     return element("figure", scrolled, values, legend, class_="lw-figure lw-note")
@@ -230,7 +241,7 @@ def latest(samples: Sequence[Sample], figures: Figures) -> Html:
         Column(_("Requests"), number=True),
         Column(_("Note")),
     ]
-    names = slot_names(samples)
+    names = slot_names((sample.get("host", ""), sample["process"]) for sample in samples)
     rows = [
         [
             Cell(figures.time(sample["t"]), sample["t"]),

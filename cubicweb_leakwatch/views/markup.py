@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape as _escape
+from typing import NamedTuple
 
 from cubicweb_leakwatch.plain_text import clean
 
@@ -61,9 +62,8 @@ class Column:
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A value as it is shown and as it sorts."""
+class Cell(NamedTuple):
+    """A value as it is shown and as it sorts; ``css`` is our own and is not escaped."""
 
     shown: object
     sorts: float | str | None = None
@@ -91,10 +91,12 @@ def table(
 def _cells(columns: Sequence[Column], row: Sequence[object], row_heads: bool) -> Iterable[str]:
     """Return the cells of a row; put together by hand, for a page has thousands of them."""
     for index, (column, value) in enumerate(zip(columns, row, strict=True)):
-        cell = value if isinstance(value, Cell) else Cell(value)
-        shown = "" if cell.shown is None else text(cell.shown)
+        shown, sorts, css = value if isinstance(value, Cell) else (value, None, "")
         name, more = ("th", ' scope="row"') if index == 0 and row_heads else ("td", "")
-        css = " ".join([part for part in ("lw-number" if column.number else "", cell.css) if part])
-        more += f' class="{text(css)}"' if css else ""
-        more += "" if cell.sorts is None else _attribute("data_value", cell.sorts)
-        yield f"<{name}{more}>{shown}</{name}>"
+        if column.number:
+            css = f"lw-number {css}" if css else "lw-number"
+        if css:
+            more += f' class="{css}"'
+        if sorts is not None:
+            more += _attribute("data_value", sorts)
+        yield f"<{name}{more}>{'' if shown is None else text(shown)}</{name}>"

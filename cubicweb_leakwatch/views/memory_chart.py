@@ -5,7 +5,7 @@ and the picture has a title and a description that say what it shows; the number
 """
 
 import itertools
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -78,6 +78,8 @@ class Words:
     limit: str
     ceiling: str = "ceiling"
     forecast: str = "predicted"
+    day: str = "%m-%d"
+    """A day on the time axis, as for ``strftime``."""
 
 
 def memory_chart(
@@ -97,7 +99,7 @@ def memory_chart(
         element("desc", words.description, id="lw-chart-desc"),
         styles,
         *_grid(ticks, y, words.unit),
-        *_times((x.low, x.high), x),
+        *_times((x.low, x.high), x, words.day),
         *_limit_lines(lines, y, words.limit),
         *_ceilings(lines, y, words.ceiling),
         *_marks(marks, x),
@@ -153,8 +155,8 @@ def _grid(ticks: Sequence[float], y: Scale, unit: str) -> Iterator[Html]:
         yield _label(f"{tick / MIB:g}", LEFT - 8, y(tick) + 4, "end")
 
 
-def _times(span: tuple[float, float], x: Scale) -> Iterator[Html]:
-    for moment, label in time_ticks(*span):
+def _times(span: tuple[float, float], x: Scale, day: str) -> Iterator[Html]:
+    for moment, label in time_ticks(*span, day=day):
         yield element("line", x1=x(moment), x2=x(moment), y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM + 5, class_="lw-tick")
         yield _label(label, x(moment), HEIGHT - BOTTOM + 18, "middle")
 
@@ -181,14 +183,11 @@ def _marks(marks: Sequence[Mark], x: Scale) -> Iterator[Html]:
         at = x(mark.t)
         named = at - named_until >= LETTER_WIDTH
         named_until = at if named else named_until
-        yield element(
-            "g",
-            element("title", mark.label),
-            element("line", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM, class_="lw-mark"),
-            _label(mark.letter, at, TOP - 4, "middle", "lw-axis lw-mark-name") if named else None,
-            class_="lw-event",
-            data_t=f"{mark.t:.0f}",
-            data_label=mark.label,
+        letter = _label(mark.letter, at, TOP - 4, "middle", "lw-axis lw-mark-name") if named else ""
+        # put together by hand: a month may have hundreds
+        yield Html(
+            f'<g class="lw-event" data-t="{mark.t:.0f}"><title>{text(mark.label)}</title>'
+            f'<line x1="{at}" x2="{at}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" class="lw-mark"/>{letter}</g>'
         )
 
 
@@ -239,23 +238,20 @@ def _line(line: Line, index: int, x: Scale, y: Scale) -> Iterator[Html]:
             yield element("circle", cx=x(piece[0][0]), cy=y(piece[0][1]), r=2.5, class_=f"{css} lw-dot")
         else:
             ways = zip(x.all([t for t, _value in piece]), y.all([value for _t, value in piece]), strict=True)
-            points = Html(" ".join([f"{across},{up}" for across, up in ways]))
+            points = Html(" ".join([f"{across:.1f},{up:.1f}" for across, up in ways]))
             yield element("polyline", points=points, class_=css, fill="none")
 
 
-def pieces(points: Sequence[tuple[float, float]], births: Sequence[float] = ()) -> list[list[tuple[float, float]]]:
+def pieces(points: Sequence[tuple[float, float]], births: Sequence[float] = ()) -> list[Sequence[tuple[float, float]]]:
     """Return the points cut where nobody measured for much longer than usual, and where another process began."""
     if not points:
         return []
-    steps = sorted(later[0] - earlier[0] for earlier, later in itertools.pairwise(points))
-    longest = max(1.0, GAP_FACTOR * steps[len(steps) // 2]) if steps else 1.0
-    found, born = [[points[0]]], sorted(births)
-    for earlier, later in itertools.pairwise(points):
-        newborn = bisect_right(born, earlier[0]) != bisect_right(born, later[0])
-        if later[0] - earlier[0] > longest or newborn:
-            found.append([])
-        found[-1].append(later)
-    return found
+    times = [t for t, _value in points]
+    steps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    longest = max(1.0, GAP_FACTOR * sorted(steps)[len(steps) // 2]) if steps else 1.0
+    cuts = {index for index, step in enumerate(steps, start=1) if step > longest}
+    cuts.update(index for index in (bisect_left(times, birth) for birth in births) if 0 < index < len(points))
+    return [points[begin:end] for begin, end in itertools.pairwise((0, *sorted(cuts), len(points)))]
 
 
 def _names(lines: Sequence[Line], y: Scale) -> Iterator[Html]:

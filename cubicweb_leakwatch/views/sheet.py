@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 from pyramid.csrf import get_csrf_token
 
@@ -44,15 +45,28 @@ class Sheet:
         """The time that is shown."""
         return asked_span(self.parameter)
 
+    @cached_property
+    def _form(self) -> dict[str, Any]:
+        return dict(self.request.get_cleaned_form(_AsTyped))
+
     def parameter(self, name: str) -> str | None:
         """Return one parameter of the address as text; the last one when it was given twice."""
-        value = self.request.get_cleaned_form(_AsTyped).get(name)
+        value = self._form.get(name)
         value = value[-1] if isinstance(value, list | tuple) and value else value
         return value.strip() or None if isinstance(value, str) else None
 
+    @cached_property
+    def _root(self) -> str:
+        return str(self.request.base_url())
+
+    def address(self, path: str, **parameters: str) -> str:
+        """Return an address of the site; CubicWeb's own ``build_url`` asks its configuration anew for each."""
+        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
+        return f"{self._root}{path}?{query}" if query else f"{self._root}{path}"
+
     def url(self, **parameters: str) -> str:
         """Return the address of the dashboard with these parameters."""
-        return str(self.request.build_url("view", vid="leakwatch", **parameters))
+        return self.address("view", vid="leakwatch", **parameters)
 
     def button(self, action: str, label: str, **fields: str) -> Html:
         """Return a form of one button that posts ``fields`` to ``action``."""
@@ -60,7 +74,7 @@ class Sheet:
         hidden = [element("input", type="hidden", name=name, value=value) for name, value in values.items()]
         described = f"{label} {fields['process']}" if "process" in fields else None
         do = element("button", label, type="submit", class_="lw-do", aria_label=described)
-        return element("form", *hidden, do, action=self.request.build_url(action), method="post", class_="lw-action")
+        return element("form", *hidden, do, action=self.address(action), method="post", class_="lw-action")
 
     # what is asked of the instance
 

@@ -6,8 +6,7 @@ is taken together with those before it, but never with those before a deployment
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -15,15 +14,16 @@ from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.watch.advice import advice_for
 from cubicweb_leakwatch.watch.arithmetic import sen_slope
 from cubicweb_leakwatch.watch.culprits import culprits_of, owner_of
+from cubicweb_leakwatch.watch.deployed import rates_of
 from cubicweb_leakwatch.watch.evidence import evidence_of
-from cubicweb_leakwatch.watch.finding import LEAKS, Event, Finding, iso_utc
+from cubicweb_leakwatch.watch.finding import LEAKS, Event, Finding
 from cubicweb_leakwatch.watch.kinds import Verdict, judge
 from cubicweb_leakwatch.watch.lives import in_order, lineages, split_lives
 from cubicweb_leakwatch.watch.meters import Meters
+from cubicweb_leakwatch.watch.sentences import Sentence, _, made_of, with_note
 from cubicweb_leakwatch.watch.series import History, history_of
 from cubicweb_leakwatch.watch.tasks import tasks_of
 from cubicweb_leakwatch.watch.trend import Trend
-from cubicweb_leakwatch.watch.units import format_rate
 from cubicweb_leakwatch.watch.views import views_of
 
 Lives = list[list[Sample]]
@@ -34,6 +34,7 @@ _START_SAMPLES = 30
 _95 = 1.96
 _MOST_LIVES = 6
 _LEAST_LIFE = 3
+_TOO_SOON = _("memory has grown since the start: a leak and a warm-up look alike so soon")
 
 
 def conclude(samples: Sequence[Sample], *, limit: int | None = None, events: Sequence[Event] = ()) -> Finding:
@@ -48,12 +49,12 @@ def conclude(samples: Sequence[Sample], *, limit: int | None = None, events: Seq
     deployed = deployment.t if deployment else None
     current = _since(lives, deployed)
     if sum(len(life) for life in current) < LEAST_SAMPLES:
-        return _unknown(name, len(ordered), "too few samples")
+        return _unknown(name, len(ordered), _("too few samples"))
     case = _chosen(current)
     if len(case.meters.history.samples) < _FEW_SAMPLES and not case.verdict.settled:
         return _unknown(name, len(ordered), case.verdict.why)
     if case.leak and case.just_started:
-        return _unknown(name, len(ordered), "memory has grown since the start: a leak and a warm-up look alike so soon")
+        return _unknown(name, len(ordered), _TOO_SOON)
     finding = case.finding(name, _limit(ordered, limit))
     if deployment is not None and lives[: len(lives) - len(current)]:
         finding = _compared(finding, _chosen(lives[: len(lives) - len(current)]), deployment)
@@ -121,7 +122,7 @@ def _case(lives: Lives) -> _Case:
     if verdict.kind in ("python-memory", "native") and trend.rate > 0:
         owner = owner_of(meters, trend, verdict.meter)
         if owner is not None:
-            why = f"objects of {owner} grow with the memory"
+            why = Sentence(_("objects of %(type)s grow with the memory"), type=owner)
             verdict = dataclasses.replace(verdict, kind="python-objects", why=why)
     return _Case(meters, verdict, trend)
 
@@ -163,7 +164,8 @@ def _could_still(alone: _Case, before: _Case) -> bool:
 
 
 def _unknown(process: str, samples: int, why: str) -> Finding:
-    finding = Finding(process, "not-enough-data", evidence={"samples": samples, "why": why})
+    evidence = {"samples": samples, "why": why, "messages": made_of(why)}
+    finding = Finding(process, "not-enough-data", evidence=evidence)
     return dataclasses.replace(finding, advice=advice_for(finding))
 
 
@@ -237,14 +239,6 @@ def _compared(finding: Finding, before: _Case, deployment: Event) -> Finding:
         "kind_before": before.verdict.kind,
         "effect": said,
     }
-    notes = [*finding.evidence.get("notes", ()), _told(comparison, finding)]
-    return dataclasses.replace(finding, evidence={**finding.evidence, "deployment": comparison, "notes": notes})
-
-
-def _told(comparison: Mapping[str, Any], finding: Finding) -> str:
-    """Return the sentence on a deployment: what was installed, what became of the leak, the rates before and after."""
     after = (finding.rate_bytes_per_h or 0.0) if finding.leak else 0.0
-    what = f" ({comparison['text']})" if comparison["text"] else ""
-    said = f"{comparison['effect']} by" if comparison["effect"] in ("fixed", "brought", "not fixed") else "since"
-    rates = f"{format_rate(comparison['rate_before_bytes_per_h'])} before, {format_rate(after)} after"
-    return f"{said} the deployment of {iso_utc(comparison['t'])}{what}: {rates}"
+    evidence = with_note({**finding.evidence, "deployment": comparison}, rates_of(comparison, after))
+    return dataclasses.replace(finding, evidence=evidence)

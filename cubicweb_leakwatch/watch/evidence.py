@@ -4,7 +4,7 @@ from typing import Any
 
 from cubicweb_leakwatch.watch.finding import iso_utc
 from cubicweb_leakwatch.watch.meters import IN_USE, Meters
-from cubicweb_leakwatch.watch.units import format_bytes
+from cubicweb_leakwatch.watch.sentences import Sentence, _, made_of
 
 _COUNTED = {"fds": "file descriptors", "threads": "threads", "garbage": "uncollectable objects"}
 _BYTES = ("rss", "held", "malloc_used", "malloc_free")
@@ -12,7 +12,7 @@ _BYTES = ("rss", "held", "malloc_used", "malloc_free")
 
 def evidence_of(meters: Meters, explained_by: str, why: str) -> dict[str, Any]:
     """Return what the conclusion rests on: every meter's own rate and probability of growing on, and the limits."""
-    by_name = meters.by_name
+    by_name, notes = meters.by_name, _notes(meters)
     rates = {
         name: {
             "rate_per_h": _rounded(meter.trend.rate * 3600),
@@ -33,7 +33,8 @@ def evidence_of(meters: Meters, explained_by: str, why: str) -> dict[str, Any]:
         "ruled_out": [
             name for name in (*IN_USE, "fds", "threads", "garbage") if name in by_name and not by_name[name].grows
         ],
-        "notes": _notes(meters),
+        "notes": notes,
+        "messages": made_of(why, *notes),
     }
 
 
@@ -43,18 +44,19 @@ def _rounded(value: float) -> float:
 
 def _notes(meters: Meters) -> list[str]:
     """Return what limits the conclusion: meters that mean something else here, or are not there."""
-    notes = []
+    notes: list[str] = []
     known = meters.by_name
     if not meters.counts_blocks and any(sample.python_blocks is not None for sample in meters.history.samples):
-        notes.append("PYTHONMALLOC=malloc or another allocator: Python's memory shows in malloc's figures")
+        notes.append(_("PYTHONMALLOC=malloc or another allocator: Python's memory shows in malloc's figures"))
     if not meters.counts_malloc:
-        notes.append("glibc's malloc is not in use (jemalloc, tcmalloc): what the allocator holds is not known")
+        notes.append(_("glibc's malloc is not in use (jemalloc, tcmalloc): what the allocator holds is not known"))
     missing = [name for name in IN_USE if name not in known and not (name == "python_blocks" and notes)]
     if missing:
-        notes.append(f"not recorded: {', '.join(missing)}")
+        notes.append(Sentence(_("not recorded: %(meters)s"), meters=", ".join(missing)))
     free = known.get("malloc_free")
     if free is not None and free.level > 0.1 * known["rss"].level:
-        notes.append(f"{format_bytes(free.level)} are free inside malloc: malloc_trim would give most of it back")
+        told = _("%(free_bytes)s are free inside malloc: malloc_trim would give most of it back")
+        notes.append(Sentence(told, free_bytes=float(free.level)))
     if meters.history.requests is None:
-        notes.append("requests are not recorded: growth is laid to time alone")
+        notes.append(_("requests are not recorded: growth is laid to time alone"))
     return notes

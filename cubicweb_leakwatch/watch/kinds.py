@@ -10,6 +10,7 @@ import numpy as np
 
 from cubicweb_leakwatch.watch.finding import Kind
 from cubicweb_leakwatch.watch.meters import IN_USE, SURE, Meter, Meters
+from cubicweb_leakwatch.watch.sentences import _
 from cubicweb_leakwatch.watch.trend import Trend
 
 KIB = 1024.0
@@ -39,9 +40,16 @@ _END_IN_SIGHT = 0.15
 _ENDED_SHARE = 0.05
 # RSS follows a meter that accounts for this share of its variance.
 _EXPLAINED = 0.85
-_NO_KIND = "memory grows; nothing recorded tells the kind, and this is the most common"
-_NO_BLOCKS = "memory from malloc grows, which may be Python's own strings and bytes: its blocks are not counted apart"
-_NO_ALLOCATORS = "RSS grows, tracked objects do not, and allocators are not recorded"
+_COUNTED = {
+    "threads": _("threads are started and do not end"),
+    "fds": _("files or sockets are opened and not closed"),
+    "garbage": _("gc.garbage grows"),
+}
+_NO_KIND = _("memory grows; nothing recorded tells the kind, and this is the most common")
+_NO_BLOCKS = _(
+    "memory from malloc grows, which may be Python's own strings and bytes: its blocks are not counted apart"
+)
+_NO_ALLOCATORS = _("RSS grows, tracked objects do not, and allocators are not recorded")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +89,7 @@ def _counted(meters: Meters) -> Verdict | None:
         if meter is None or meter.trend.growth < _LEAST_COUNT or not _counts_up(meter):
             continue
         if _cost(meters, "rss", meter) <= cost and _cost(meters, "gc_objects", meter) <= objects:
-            return Verdict(kind, max(meter.trend.growing, meter.trend.weights["slowing"]), name, f"{name} grow")
+            return Verdict(kind, max(meter.trend.growing, meter.trend.weights["slowing"]), name, _COUNTED[name])
     return None
 
 
@@ -131,17 +139,19 @@ def _explained(meters: Meters) -> Verdict:
         by_name[name].trend.growing for name in ("rss", "held", *IN_USE) if name in by_name and by_name[name].grows
     )
     if objects and _explains(meters, objects, memory, _BYTES_PER_OBJECT, _BYTES_PER_LARGE_OBJECT):
-        return Verdict("python-objects", sure, "gc_objects", "objects tracked by the collector grow with the memory")
+        return Verdict("python-objects", sure, "gc_objects", _("objects tracked by the collector grow with the memory"))
     # Python's blocks come from its own arenas: where malloc accounts for most, they may grow beside it, as caches do
     most = malloc is not None and memory is not None and _malloc_explains(meters, malloc, memory, _MALLOC_MOST)
     if blocks and not most and _explains(meters, blocks, memory, _BYTES_PER_BLOCK, _BYTES_PER_BLOCK):
-        return Verdict("python-memory", sure, "python_blocks", "allocated Python blocks grow, tracked objects do not")
+        return Verdict(
+            "python-memory", sure, "python_blocks", _("allocated Python blocks grow, tracked objects do not")
+        )
     if malloc and _malloc_explains(meters, malloc, memory):
         if not meters.counts_blocks:
             return Verdict("native", 0.6 * sure, "malloc_used", _NO_BLOCKS, 0.6)
-        return Verdict("native", sure, "malloc_used", "memory from malloc grows, Python objects and blocks do not")
+        return Verdict("native", sure, "malloc_used", _("memory from malloc grows, Python objects and blocks do not"))
     if malloc and (blocks or objects):
-        return Verdict("fragmentation", sure, "rss", "RSS grows while nothing in use does")
+        return Verdict("fragmentation", sure, "rss", _("RSS grows while nothing in use does"))
     return _unexplained(meters, sure)
 
 
@@ -173,7 +183,7 @@ def _unexplained(meters: Meters, sure: float) -> Verdict:
     by_name = meters.by_name
     free = by_name.get("malloc_free")
     if free and free.grows and free.trend.rate > 0.5 * by_name["rss"].trend.rate:
-        return Verdict("fragmentation", sure, "malloc_free", "free memory inside malloc grows as RSS does")
+        return Verdict("fragmentation", sure, "malloc_free", _("free memory inside malloc grows as RSS does"))
     if "gc_objects" not in by_name:
         return Verdict("python-objects", 0.6 * sure, "rss", _NO_KIND, 0.6)
     return Verdict("native", 0.7 * sure, "rss", _NO_ALLOCATORS, 0.7)
@@ -189,12 +199,12 @@ def _calm(meters: Meters) -> Verdict:
         return ended
     if in_use and _stayed(meters) and not any(_stands_for(meters, meter) for meter in in_use):
         return Verdict(
-            "fragmentation", SURE, "rss", "RSS went up and stayed, while nothing in use did: it is free memory"
+            "fragmentation", SURE, "rss", _("RSS went up and stayed, while nothing in use did: it is free memory")
         )
     if ended or _has_ended(rss):
         return ended or _ended(meters, rss)
     doubt = rss.trend.growing if rss.material else 0.0
-    return Verdict("steady", max(0.5, 1.0 - doubt), "rss", "no growth that goes on")
+    return Verdict("steady", max(0.5, 1.0 - doubt), "rss", _("no growth that goes on"))
 
 
 def _has_ended(meter: Meter) -> bool:
@@ -208,10 +218,10 @@ def _ended(meters: Meters, meter: Meter) -> Verdict:
     trend = meter.trend
     sure = 1.0 - trend.growing
     if trend.family == "slowing" or trend.left > _END_IN_SIGHT:
-        return Verdict("warming-up", sure, meter.name, "growth slows down, its end is not in sight yet")
+        return Verdict("warming-up", sure, meter.name, _("growth slows down, its end is not in sight yet"))
     if trend.end_share * meters.longest_life_share <= _start_share(meters):
-        return Verdict("steady", sure, meter.name, "memory grew at the start and has stayed since")
-    return Verdict("plateau", sure, meter.name, "growth that came to an end")
+        return Verdict("steady", sure, meter.name, _("memory grew at the start and has stayed since"))
+    return Verdict("plateau", sure, meter.name, _("growth that came to an end"))
 
 
 def _start_share(meters: Meters) -> float:

@@ -15,6 +15,7 @@ from cubicweb.devtools.testlib import CubicWebTC
 from cubicweb_leakwatch.recording import keeping, kept_chart
 from cubicweb_leakwatch.recording.coarse import read_slices, told
 from cubicweb_leakwatch.recording.records import record_measured
+from cubicweb_leakwatch.recording.tracks import samples_of
 from cubicweb_leakwatch.watch.thinning import DAY_S, parse_keep
 
 MIB = 1024**2
@@ -47,7 +48,7 @@ class KeptChartTC(CubicWebTC):
         """Return the chart of thirty days, by way of the file."""
         asked = {"since": self.now - 30 * DAY_S, "until": self.now, **changes}
         with mock.patch.object(kept_chart.time, "time", return_value=self.now):
-            return self.write(lambda cnx: kept_chart.chart_samples(cnx, self.directory, points=360, **asked))
+            return samples_of(self.write(lambda cnx: kept_chart.chart_tracks(cnx, self.directory, points=360, **asked)))
 
     def true_chart(self):
         """Return the same from the database alone."""
@@ -100,7 +101,7 @@ class KeptChartTC(CubicWebTC):
         (path,) = self.directory.glob("chart-*.json")
         document = json.loads(path.read_text())
         for last in ([document["last"][0], 1.0], [10**9, document["last"][1]]):
-            document["last"], document["columns"] = last, []
+            document["last"], document["tracks"] = last, []
             path.write_text(json.dumps(document))
             self.check()
 
@@ -110,7 +111,7 @@ class KeptChartTC(CubicWebTC):
         self.chart()
         (path,) = self.directory.glob("chart-*.json")
         whole = path.read_text()
-        for broken in (whole[:100], "", "[]", "null", whole.replace('"format": 1', '"format": 0'), '{"format": 1}',
+        for broken in (whole[:100], "", "[]", "null", whole.replace('"format": 2', '"format": 1'), '{"format": 2}',
                        whole.replace('"columns": ["', '"columns": ["AAAA'), "\x00\xff"):  # fmt: skip
             path.write_text(broken)
             self.check()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pytest
 from face_data import HOSTILE, sample
 
+from cubicweb_leakwatch.recording.tracks import tracks_of_samples
 from cubicweb_leakwatch.views import history
 from cubicweb_leakwatch.views.axes import Scale, memory_ticks, time_ticks
 from cubicweb_leakwatch.views.figures import Figures
@@ -98,7 +99,7 @@ def test_a_pause_breaks_the_line() -> None:
 def test_a_restart_breaks_the_line() -> None:
     """Two processes of one slot are two lines: nothing fell from one to the other."""
     samples = [sample(NOW + i, pid=1 if i < 3 else 2) for i in range(6)]
-    (line,) = history.lines_of(samples, {})
+    (line,) = history.lines_of(tracks_of_samples(samples), {})
     assert line.births == (NOW + 3,)
     assert [len(piece) for piece in pieces(line.points, line.births)] == [3, 3]
 
@@ -176,7 +177,7 @@ def test_no_history_says_what_to_do() -> None:
 def test_the_numbers_stand_beside_the_chart() -> None:
     """First, last, lowest, highest, change of each process; the description says the same."""
     samples = [sample(NOW + i, (100 + i) * MIB) for i in range(11)]
-    tree = page(history.chart(samples, [], {}, [], SPAN, FIGURES))
+    tree = page(history.chart(tracks_of_samples(samples), [], {}, [], SPAN, FIGURES))
     row = [cell.text for cell in tree.find(".//tbody/tr")]  # type: ignore[union-attr]
     assert row == ["web-1", "100.0", "110.0", "100.0", "110.0", "+10.0"]
     assert "from 100.0 to 110.0 MiB" in (tree.findtext(f".//{SVG}desc") or "")
@@ -185,9 +186,9 @@ def test_the_numbers_stand_beside_the_chart() -> None:
 def test_hosts_are_named_where_there_are_several() -> None:
     """web-1 of one host is not web-1 of the other."""
     one = [sample(NOW), sample(NOW + 1, process="web-2")]
-    assert [line.name for line in history.lines_of(one, {})] == ["web-1", "web-2"]
+    assert [line.name for line in history.lines_of(tracks_of_samples(one), {})] == ["web-1", "web-2"]
     two = [sample(NOW, host="a"), sample(NOW, host="b")]
-    assert [line.name for line in history.lines_of(two, {})] == ["a:web-1", "b:web-1"]
+    assert [line.name for line in history.lines_of(tracks_of_samples(two), {})] == ["a:web-1", "b:web-1"]
 
 
 def test_hostile_names_are_text_in_chart_and_tables() -> None:
@@ -203,7 +204,7 @@ def test_hostile_names_are_text_in_chart_and_tables() -> None:
         "rate_high": 2e6,
     }
     tree = page(
-        history.chart(samples, events, {}, [finding], SPAN, FIGURES),
+        history.chart(tracks_of_samples(samples), events, {}, [finding], SPAN, FIGURES),
         history.latest(samples, FIGURES),
     )
     assert not list(tree.iter("script"))
@@ -235,7 +236,7 @@ def test_a_steep_cone_leaves_at_the_top() -> None:
 def test_what_does_not_leak_is_not_continued() -> None:
     """A plateau has its ceiling instead."""
     finding = {"process": "web-1", "leak": False, "ceiling": 150 * MIB, "rate_bytes_per_h": 1.0, "rate_low": 0.0}
-    (line,) = history.lines_of([sample(NOW)], {}, [finding])
+    (line,) = history.lines_of(tracks_of_samples([sample(NOW)]), {}, [finding])
     assert (line.forecast, line.ceiling) == (None, 150 * MIB)
     assert "web-1: ceiling 150" in [node.text for node in drawn(line).iter(f"{SVG}text")]
 

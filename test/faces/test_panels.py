@@ -187,7 +187,7 @@ class PanelsTC(WebCWTC):
         """What needs no database is shown all the same."""
         from cubicweb_leakwatch.recording import history, kept_chart
 
-        for module, name in ((kept_chart, "chart_samples"), (history, "read_findings")):
+        for module, name in ((kept_chart, "chart_tracks"), (history, "read_findings")):
             self.patch(module, name)
         text = self.panel("chart")
         assert "the database does not answer: could not connect to server is it running?" in text

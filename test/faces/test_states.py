@@ -20,7 +20,7 @@ from cubicweb_leakwatch.watch.finding import iso_utc
 MIB = 1024**2
 LONG = "application.models." + "VeryLongPackageName." * 12 + "AbstractSingletonProxyFactoryBean" * 3
 READ = (
-    (kept_chart, "chart_samples"), (history, "read_samples"), (history, "read_restarts"), (history, "read_findings"),
+    (kept_chart, "chart_tracks"), (history, "read_samples"), (history, "read_restarts"), (history, "read_findings"),
     (history, "read_processes"), (growth, "read_counts"), (sobjects.SettingsInForce, "_cost"),
 )  # fmt: skip
 """What asks the database."""

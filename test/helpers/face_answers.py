@@ -7,6 +7,7 @@ from face_data import process, report, status
 from cubicweb_leakwatch import live, looks, reports, sobjects
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.recording import growth, history, kept_chart
+from cubicweb_leakwatch.recording.tracks import tracks_of_samples
 from cubicweb_leakwatch.serve import control
 
 
@@ -33,7 +34,7 @@ class Answers:
             (reports, "last_reports"): lambda *_a, **_k: self.kept,
             (reports, "new_reports"): self._look,
             (looks, "kept_looks"): lambda *_a: self.further,
-            (kept_chart, "chart_samples"): lambda *_a, **_k: self.samples,
+            (kept_chart, "chart_tracks"): lambda *_a, **_k: tracks_of_samples(self.samples),
             (history, "read_samples"): lambda *_a, **_k: self.samples,
             (history, "read_restarts"): lambda *_a, **_k: self.restarts,
             (history, "read_findings"): lambda *_a, **_k: self.findings,

@@ -30,6 +30,7 @@ from cubicweb_leakwatch.recording import cost, kept_chart, waiting
 from cubicweb_leakwatch.recording.conclusions import read_findings
 from cubicweb_leakwatch.recording.elsewhere import read_elsewhere
 from cubicweb_leakwatch.recording.restartlog import finished_restarts
+from cubicweb_leakwatch.recording.tracks import tracks_of_samples
 from cubicweb_leakwatch.routes import has_token
 from cubicweb_leakwatch.serve import procfs
 from cubicweb_leakwatch.serve.answers import Answers
@@ -236,7 +237,7 @@ SAMPLE = json.dumps({"t": 1.7e9, "rss": 10**8, "process": "web-1", "types": {"a.
 JOURNAL = b'{"id":"1-000001","process":"web-1","requested_at":"2026-11-22T12:00:00Z"}\n'
 FILE = json.dumps({"t": 4e9, "findings": [{"process": "web-1"}], "processes": [{"name": "b:web-1"}]}).encode()
 CHART = kept_chart._dumped(
-    {(7, 1): {"host": "a", "process": "web-1", "pid": 5, "t": 1.5, "rss": 10**8, "note": "x"}}, 1, (9, 1.5)
+    kept_chart.Kept(1, (9, 1.5), {7: tracks_of_samples([{"process": "web-1", "t": 1.5, "rss": 10**8, "note": "x"}])[0]})
 ).encode()
 BOOT = json.dumps(
     {"format": 1, "about": {}, "answers": [["SELECT 1", None, [["a", 23]], [[{"datetime": "2026-11-22T12:00:00"}]]]]}

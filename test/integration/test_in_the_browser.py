@@ -227,7 +227,7 @@ def test_the_pages_read_french(needs_program: Callable[[str, str], str], tmp_pat
     with chromium(needs_program, tmp_path, "--lang=fr", **{"intl.accept_languages": "fr,fr-FR"}) as browser:
         log_in(browser, site.address)
         text = text_of(browser, site.address + DASHBOARD)
-        for told in ("Mémoire enregistrée", "Redémarrages et déploiements", "Ce qui croît", "Réglages et coût"):
+        for told in ("Mémoire enregistrée", "Remplacements et déploiements", "Ce qui croît", "Réglages et coût"):
             assert told in text
         assert one(browser, ".lw-page").get_attribute("lang") == "fr"
         assert violations(browser) == []

@@ -37,10 +37,14 @@ class Panel:
         """Return the data as a part of the page."""
         raise NotImplementedError
 
+    def content(self) -> Html | None:
+        """Return the data as a part of the page. Raises ``LeakwatchError``."""
+        return self.show(self.data())
+
     def section(self) -> Html:
         """Return the panel with its heading, or with why there is nothing to show."""
         try:
-            shown = self.show(self.data())
+            shown = self.content()
         except LeakwatchError as error:
             logger.info("panel %s: %s", self.name, error.message)
             shown = self._failure(error)
@@ -65,4 +69,4 @@ class Panel:
 
     def twin(self) -> str:
         """Return the address of the JSON twin of what is shown."""
-        return str(self.sheet.request.build_url(f"_leakwatch/{self.name}.json", **self.sheet.span.as_parameters()))
+        return self.sheet.address(f"_leakwatch/{self.name}.json", **self.sheet.span.as_parameters())

@@ -5,6 +5,7 @@ from typing import Any
 from cubicweb import _
 
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.recording.tracks import samples_of
 from cubicweb_leakwatch.views import history
 from cubicweb_leakwatch.views.markup import Html, element, join
 from cubicweb_leakwatch.views.panels.base import Panel
@@ -19,15 +20,16 @@ class ChartPanel(Panel):
 
     def data(self) -> list[dict[str, Any]]:
         """Return the samples, as the list of ``leak-history``."""
-        return list(self.sheet.recorded["samples"])
+        return samples_of(self.sheet.recorded["tracks"])
 
     def beside(self) -> dict[str, Any]:
         """Return what happened, and which time it is."""
         return {name: self.sheet.recorded[name] for name in ("since", "until", "events", "restarts")}
 
-    def show(self, data: list[dict[str, Any]]) -> Html:
-        """Return the links to other times, the chart, and its numbers."""
-        shown = history.chart(data, self._events(), self._limits(), self._foreseen(), self.sheet.span, self.figures)
+    def content(self) -> Html:
+        """Return the links to other times, the chart, and its numbers; no object is made of each sample."""
+        tracks = self.sheet.recorded["tracks"]
+        shown = history.chart(tracks, self._events(), self._limits(), self._foreseen(), self.sheet.span, self.figures)
         return join([self._spans(), shown])
 
     def _limits(self) -> dict[str, int | None]:

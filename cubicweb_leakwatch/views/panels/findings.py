@@ -12,6 +12,7 @@ from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.views.conclusions import MEANINGS, NEXT_STEPS
 from cubicweb_leakwatch.views.markup import Column, Html, element, join, table
 from cubicweb_leakwatch.views.panels.base import Panel
+from cubicweb_leakwatch.views.sentences import notes, sentence
 
 CLOSED = 10
 """Findings that no longer hold, the newest of which are shown."""
@@ -76,8 +77,7 @@ class FindingsPanel(Panel):
             yield from _fact(_("To the limit"), figures.duration(left) if left >= 60 else _("now"))
 
     def _rate(self, finding: dict[str, Any]) -> str:
-        mib = self._("MiB/h")
-        rate = f"{self.figures.mib(finding['rate_bytes_per_h'], sign=True).shown} {mib}"
+        rate = self.figures.rate(finding["rate_bytes_per_h"])
         if finding.get("rate_low") is None or finding.get("rate_high") is None:
             return rate
         low, high = (self.figures.mib(finding[name], sign=True).shown for name in ("rate_low", "rate_high"))
@@ -94,16 +94,15 @@ class FindingsPanel(Panel):
         }
         yield element("p", basis)
         if evidence.get("why"):
-            yield element("p", evidence["why"], lang="en")
+            yield sentence("p", evidence["why"], evidence, figures)
         if evidence.get("meters"):
             yield self._meters(evidence["meters"])
         if finding.get("culprits"):
             yield self._culprits(finding["culprits"])
         if finding.get("views"):
             yield self._views(finding["views"])
-        notes = evidence.get("notes") or ()
-        if notes:
-            yield element("ul", *(element("li", note) for note in notes), lang="en")
+        if evidence.get("notes"):
+            yield element("ul", *notes(evidence, figures))
 
     def _meters(self, meters: dict[str, dict[str, Any]]) -> Html:
         _, figures = self._, self.figures

@@ -60,23 +60,21 @@ class GrowthPanel(Panel):
             (str(each["pid"]), f"{each['process']} ({_('pid')} {each['pid']})", each["pid"] == chosen["pid"])
             for each in data["processes"]
         ]
+        times = [(t, f"{t:.3f}", self.figures.second(t)) for t in data["times"]]
         fields = {"vid": "leakwatch", **self.sheet.span.as_parameters()}
         hidden = [element("input", type="hidden", name=name, value=value) for name, value in fields.items()]
         return element(
             "form",
             *hidden,
             _select("of", _("Process"), processes),
-            _select("a", _("from"), self._times(data["times"], data["from"])),
-            _select("b", _("to"), self._times(data["times"], data["to"])),
+            _select("a", _("from"), [(t, shown, each == data["from"]) for each, t, shown in times]),
+            _select("b", _("to"), [(t, shown, each == data["to"]) for each, t, shown in times]),
             element("button", _("Compare"), type="submit", class_="lw-do"),
-            action=self.sheet.request.build_url("view") + "#lw-growth",
+            action=self.sheet.address("view") + "#lw-growth",
             method="get",
             class_="lw-choice",
             data_panel="growth",
         )
-
-    def _times(self, times: Sequence[float], chosen: float | None) -> list[tuple[str, str, bool]]:
-        return [(f"{t:.3f}", self.figures.second(t), t == chosen) for t in times]
 
     def _table(self, data: dict[str, Any]) -> Html:
         _, figures = self._, self.figures

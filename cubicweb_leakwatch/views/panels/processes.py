@@ -5,6 +5,7 @@ from typing import Any
 from cubicweb import _
 
 from cubicweb_leakwatch.plain_text import clean
+from cubicweb_leakwatch.views.launcher_words import in_words
 from cubicweb_leakwatch.views.markup import Html, element, join
 from cubicweb_leakwatch.views.panels.base import Panel
 from cubicweb_leakwatch.views.processes import overview
@@ -27,7 +28,8 @@ class ProcessesPanel(Panel):
             told = _("No launcher serves this instance, so no process can be replaced from here.")
         else:
             told = _("Restart starts a successor first; the old process then finishes its requests and leaves.")
-        flags = [element("p", clean(flag), class_="lw-alarm") for flag in (launcher or {}).get("flags", ())]
+        told_of = (launcher or {}).get("flags", ())
+        flags = [element("p", clean(in_words(flag, self.figures)), class_="lw-alarm") for flag in told_of]
         if not any(process.get("role") == "scheduler" for process in data["processes"]):
             idle = _("No scheduler answers on this host: nothing is recorded until one runs (or leak-collect does).")
             flags.append(element("p", idle, class_="lw-alarm"))
@@ -36,7 +38,7 @@ class ProcessesPanel(Panel):
 
     def _look(self, process: dict[str, Any]) -> Html:
         name = process["name"]
-        href = self.sheet.request.build_url("view", vid="gc", process=name)
+        href = self.sheet.address("view", vid="gc", process=name)
         return element("a", self._("Look"), href=href, aria_label=f"{self._('Look')} {clean(name)}")
 
     def _actions(self, process: dict[str, Any]) -> Html:

@@ -1,6 +1,8 @@
 """Panel 5: restarts and deployments as a log, with what each restart lost; those under way with their stages."""
 
 from collections.abc import Iterable
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from cubicweb import _
@@ -9,6 +11,7 @@ from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.recording.history import autopsy_in_short
 from cubicweb_leakwatch.views.figures import parse_time
+from cubicweb_leakwatch.views.launcher_words import autopsy_in_words, in_words
 from cubicweb_leakwatch.views.markup import Cell, Column, Html, element, join, table
 from cubicweb_leakwatch.views.panels.base import Panel
 
@@ -18,6 +21,9 @@ STEPS = (_("asked"), _("starting"), _("ready"), _("draining"), _("done"))
 DONE = len(STEPS) - 1
 
 AUTOPSY = _("autopsy")
+LOGGED = 30
+"""Rows of the log, the newest: more than one reads would only make the page heavy."""
+
 JUST_NOW_S = 120.0
 """How long a restart that is over is shown with its stages still."""
 
@@ -79,9 +85,7 @@ class RestartsPanel(Panel):
     def _stages(self, item: dict[str, Any]) -> Html:
         """Return the stages of one restart as a list; the one that it is in is marked, and said."""
         _, now = self._, step_of(item)
-        heading = element(
-            "p", _("%s is being replaced") % clean(item["process"]), ": ", clean(item.get("reason") or "")
-        )
+        heading = element("p", _("%s is being replaced") % clean(item["process"]), ": ", clean(self._reason(item)))
         if now == DONE:
             outcome = _(item.get("outcome") or "n/a")
             told = _("%(process)s: %(outcome)s, requests lost: %(lost)s.") % {
@@ -89,7 +93,7 @@ class RestartsPanel(Panel):
                 "outcome": outcome,
                 "lost": self.figures.number(item.get("abandoned")),
             }
-            detail = f" {clean(item['detail'])}" if item.get("detail") else ""
+            detail = f" {clean(in_words(item['detail'], self.figures))}" if item.get("detail") else ""
             heading = element("p", told, detail, class_=None if item.get("outcome") == "replaced" else "lw-alarm")
         steps = [
             element(
@@ -144,9 +148,19 @@ class RestartsPanel(Panel):
             Column(_("Before"), mib, number=True),
             Column(_("After"), mib, number=True),
         ]
-        rows = [(_asked_at(item), self._restart(item)) for item in data]
-        rows += [(event["t"], self._deployment(event, len(columns))) for event in deployments]
-        return table(_("Restarts"), columns, [row for _t, row in sorted(rows, key=lambda row: -row[0])])
+        happened = [(_asked_at(item), partial(self._restart, item)) for item in data]
+        happened += [(event["t"], partial(self._deployment, event, len(columns))) for event in deployments]
+        newest = sorted(happened, key=itemgetter(0), reverse=True)[:LOGGED]
+        shown = table(_("Restarts"), columns, [row() for _t, row in newest])
+        return join([shown, self._left_out(len(happened))])
+
+    def _left_out(self, happened: int) -> Html | None:
+        """Say that the log is longer than what is shown."""
+        if happened <= LOGGED:
+            return None
+        told = self._("The newest %(shown)s of %(all)s; the JSON has them all.")
+        fields = {"shown": self.figures.number(LOGGED), "all": self.figures.number(happened)}
+        return element("p", told % fields, class_="lw-note")
 
     def _restart(self, item: dict[str, Any]) -> list[object]:
         figures, outcome = self.figures, item.get("outcome")
@@ -170,8 +184,11 @@ class RestartsPanel(Panel):
         """Return the reason, and what the autopsy of the old worker showed."""
         autopsy = item.get("autopsy")
         short = autopsy_in_short(autopsy) if isinstance(autopsy, dict) else ""
-        reason = item.get("reason") or ""
-        return f"{reason} ({self._(AUTOPSY)}: {clean(short)})" if short else reason
+        reason = self._reason(item)
+        return f"{reason} ({self._(AUTOPSY)}: {clean(autopsy_in_words(short, self.figures))})" if short else reason
+
+    def _reason(self, item: dict[str, Any]) -> str:
+        return in_words(item.get("reason") or "", self.figures)
 
     def _deployment(self, event: dict[str, Any], width: int) -> list[object]:
         time = Cell(self.figures.time(event["t"]), event["t"])

@@ -37,7 +37,7 @@ class VerdictPanel(Panel):
         worst = needs_look(processes)
         if worst is not None:
             name = worst["name"]
-            href = self.sheet.request.build_url("view", vid="gc", process=name)
+            href = self.sheet.address("view", vid="gc", process=name)
             actions.append(element("a", self._("Look into %s") % clean(name), href=href, class_="lw-next"))
             actions.append(element("a", self._("Why?"), href="#lw-findings", class_="lw-next"))
         full = over_limit(processes)
