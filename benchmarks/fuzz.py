@@ -1,12 +1,15 @@
 """Feed every parser of outside input millions of broken inputs: ``python benchmarks/fuzz.py --inputs 1000000``.
 
-Each input is an example of what the parser takes, with bytes changed, cut out, doubled or put in. Reported: inputs a
-parser, the processor time of the slowest one, how much the process has grown, and every error that is not the parser's.
+Each input is an example of what the parser takes, with bytes changed, cut out, doubled or put in. Reported for each:
+how many inputs, the processor time of the slowest one, how far the process's memory went up meanwhile (peak) and stayed
+up (grown), and every error that is not the parser's. Exits with 1 for such an error, for an input that takes over two
+seconds, a peak of more than 64 MiB, or a growth of more than 4 MiB.
 """
 
 import argparse
 import os
 import random
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,6 +19,9 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "helpers"))
 
 from fuzz_targets import TARGETS, Target
+
+SLOW_S, PEAK_KIB, GROWN_KIB = 2.0, 64 * 1024, 4 * 1024
+HANGS_S = 20
 
 TOKENS = (
     b"\0",
@@ -56,6 +62,26 @@ def mutated(random_: random.Random, seed: bytes) -> bytes:
     return bytes(data)
 
 
+class Hangs(Exception):
+    """An input keeps its parser at work."""
+
+
+def hang(_signum: int, _frame: object) -> None:
+    """End an input that takes for ever; a signal handler."""
+    raise Hangs
+
+
+def forget_peak() -> None:
+    """Have the kernel measure the peak of our memory anew."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_kib() -> int:
+    """Return the highest RSS since then."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
 def fuzz(target: Target, inputs: int, seed: int, at_most_s: float = 60.0) -> tuple[int, float, float, list[str]]:
     """Return how many inputs were fed, seconds in all, the slowest input's, and the faults."""
     random_ = random.Random(seed)
@@ -66,12 +92,15 @@ def fuzz(target: Target, inputs: int, seed: int, at_most_s: float = 60.0) -> tup
         fed += 1
         data = mutated(random_, random_.choice(target.seeds))
         start = time.process_time()
+        signal.alarm(HANGS_S)
         try:
             target.feed(data)
         except target.allowed:
             pass
         except Exception as error:  # the fault that is looked for
             faults.append(f"{type(error).__name__}: {error} for {data[:200]!r}")
+        finally:
+            signal.alarm(0)
         slowest = max(slowest, time.process_time() - start)
     return fed, time.perf_counter() - began, slowest, faults
 
@@ -84,23 +113,27 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--only", help="a parser's name, or a part of it")
     asked = options.parse_args()
+    signal.signal(signal.SIGALRM, hang)
     process, failed, total = psutil.Process(), False, 0
-    print(f"{'parser':<28}{'inputs':>10}{'a second':>10}{'slowest ms':>12}{'grown KiB':>11}{'faults':>8}")
+    print(
+        f"{'parser':<28}{'inputs':>10}{'a second':>10}{'slowest ms':>12}{'peak KiB':>10}{'grown KiB':>11}{'faults':>8}"
+    )
     for target in TARGETS:
         if asked.only and asked.only not in target.name:
             continue
         fuzz(target, 200, asked.seed + 1)
-        before = process.memory_info().rss
+        forget_peak()
+        before = process.memory_info().rss // 1024
         fed, seconds, slowest, faults = fuzz(target, asked.inputs, asked.seed, asked.seconds)
-        grown = (process.memory_info().rss - before) // 1024
+        peak, grown = peak_kib() - before, process.memory_info().rss // 1024 - before
         rate, total = fed / seconds, total + fed
         print(
-            f"{target.name:<28}{fed:>10}{rate:>10.0f}{slowest * 1000:>12.1f}{grown:>11}{len(faults):>8}",
+            f"{target.name:<28}{fed:>10}{rate:>10.0f}{slowest * 1000:>12.1f}{peak:>10}{grown:>11}{len(faults):>8}",
             flush=True,
         )
         for fault in faults[:3]:
             print(f"    {fault}")
-        failed = failed or bool(faults)
+        failed = failed or bool(faults) or slowest > SLOW_S or peak > PEAK_KIB or grown > GROWN_KIB
     print(f"{total} inputs in all")
     return int(failed)
 

@@ -12,7 +12,6 @@ among the answers: such a successor is refused as ever.
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,9 +26,6 @@ from cubicweb_leakwatch.recording.shared import is_shared
 from cubicweb_leakwatch.serve.control import ask_launcher
 
 logger = logging.getLogger("leakwatch.booting")
-
-CONNECT_TIMEOUT_S = "10"
-"""A host that does not answer must be known to be away before the launcher's patience with a boot is over."""
 
 LOOK_EVERY_S = 5.0
 ASK_AGAIN_S = 60.0
@@ -59,8 +55,7 @@ class Boot:
             yield
             return
         try:
-            with connect_timeout(CONNECT_TIMEOUT_S if self._may_recall() else None):
-                yield
+            yield
             self._finish(repo)
         finally:
             self._end()
@@ -85,7 +80,7 @@ class Boot:
 
     def _end(self) -> None:
         """Have the source connect as ever; what is still connected to a memory fails from now on."""
-        del self._source.get_connection
+        self._source.get_connection = self._connect
         for memory in (self._memory, self._recall):
             if memory is not None:
                 memory.close()
@@ -250,17 +245,3 @@ class RecalledCursor:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-@contextlib.contextmanager
-def connect_timeout(seconds: str | None) -> Iterator[None]:
-    """Bound how long libpq waits for a host in this block, unless the environment or the connection says how long."""
-    name = "PGCONNECT_TIMEOUT"
-    if seconds is None or name in os.environ:
-        yield
-        return
-    os.environ[name] = seconds
-    try:
-        yield
-    finally:
-        del os.environ[name]

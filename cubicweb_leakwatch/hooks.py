@@ -18,10 +18,12 @@ class WatchTheScheduler(hook.Hook):
         """Start both, unless this is no scheduler."""
         if not self.repo.has_scheduler():
             return
+        from cubicweb_leakwatch.connections import steady
         from cubicweb_leakwatch.looping import count_tasks
         from cubicweb_leakwatch.probe.process import this_process
         from cubicweb_leakwatch.recording.collect import Collector
 
+        steady(self.repo)
         probing.start(self.repo.config, "scheduler")
         this_process().state = "serving"
         count_tasks(self.repo._scheduler, this_process())

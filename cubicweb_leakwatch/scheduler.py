@@ -60,11 +60,14 @@ def run_instance(appid: str) -> None:
     from cubicweb.cwconfig import CubicWebConfiguration
     from cubicweb.server.repository import Repository
 
+    from cubicweb_leakwatch.connections import steady
+
     switch = StopSwitch()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, switch.press)
     tasks = sched.scheduler(time.monotonic, switch.wait)
     repo = Repository(CubicWebConfiguration.config_for(appid), tasks)
+    steady(repo)
     boot = Boot(state)
     with boot.reading(repo):
         repo.bootstrap()

@@ -68,7 +68,10 @@ def booted(boot: Boot, config: Any, vreg: Any, stack: ExitStack) -> Any:
     """Return the instance's repository, booted; ``boot`` reads along for as long as ``stack`` lasts."""
     from cubicweb.server.repository import Repository
 
+    from cubicweb_leakwatch.connections import steady
+
     repo = Repository(config, vreg=vreg)
+    steady(repo)
     stack.enter_context(boot.reading(repo))
     repo.bootstrap()
     return repo

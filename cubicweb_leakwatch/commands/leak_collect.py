@@ -38,11 +38,14 @@ class LeakCollect(Command):
         """Do one round with ``--once``, else rounds at the instance's interval until a signal ends them."""
         if asked.once or asked.json:
             return super().run(asked)
+        from cubicweb_leakwatch.connections import steady
+
         with connection(self.instance(asked)) as cnx:
             collector = self._collector(cnx)
             interval_s = collector.settings.interval_s
             if interval_s is None:
                 raise ConfigurationError("the option leakwatch-interval is 0: nothing is to be recorded", code="usage")
+            steady(cnx.repo)
             collector.arrange()
             waiting = threading.Event()
             while True:

@@ -17,6 +17,9 @@ def connection(instance: Instance) -> Iterator[Any]:
     """
     from cubicweb.cwconfig import CubicWebConfiguration
 
+    from cubicweb_leakwatch.connections import limit_connecting
+
+    limit_connecting()
     config = CubicWebConfiguration.config_for(instance.name)
     config.init_log("ERROR")
     try:

@@ -85,6 +85,8 @@ def _made(path: Path) -> Path:
 
 def _check_owner(path: Path) -> None:
     owner = path.stat().st_uid
+    if owner == os.geteuid() and path.lstat().st_uid not in (owner, 0):
+        owner = path.lstat().st_uid  # a link that a stranger made leads where the stranger wants it to tomorrow
     if owner != os.geteuid():
         raise ConfigurationError(
             f"the runtime directory {path} belongs to user {owner}, not to {os.geteuid()}",

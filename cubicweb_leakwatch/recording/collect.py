@@ -27,7 +27,7 @@ from cubicweb_leakwatch.recording.findings import Findings
 from cubicweb_leakwatch.recording.measuring import Measurement, Meter
 from cubicweb_leakwatch.recording.notify import notifier
 from cubicweb_leakwatch.recording.restartlog import finished_restarts
-from cubicweb_leakwatch.recording.shared import database_now, is_shared
+from cubicweb_leakwatch.recording.shared import database_now, is_shared, whole
 from cubicweb_leakwatch.settings import Settings
 
 logger = logging.getLogger("leakwatch.collect")
@@ -214,8 +214,8 @@ class Collector:
             self._chart_at = time.monotonic() + CHART_EVERY_S
 
     def _write(self, act: Callable[[Any], Any]) -> Any:
-        """Run ``act`` with a connection of its own and commit."""
-        with self.repo.internal_cnx() as cnx:
+        """Run ``act`` with a connection of its own and commit: all of it, or nothing."""
+        with self.repo.internal_cnx() as cnx, whole(cnx):
             result = act(cnx)
             cnx.commit()
         return result

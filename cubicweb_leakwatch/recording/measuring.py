@@ -6,6 +6,7 @@ own and never stops the others from being measured.
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ from cubicweb_leakwatch.probe.sample import Sample
 
 ANSWER_TIMEOUT_S = 10.0
 COUNT_TIMEOUT_S = 60.0
+
+SLACK = 0.9
+"""Share of the interval after which a sample counts as the next one."""
+
+LATE = 1.8
+"""A look so many intervals after the last one is late: somebody, or the database, held the collector up."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +46,16 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A process and the samples of it that are not recorded yet, the oldest first; ``limit`` in bytes."""
+    """A process and the samples of it that are not recorded yet, the oldest first; ``limit`` in bytes.
+
+    All but the last are what it noted by itself; they are wanted ``apart_s`` seconds from what is recorded.
+    """
 
     identity: Identity
     samples: tuple[Sample, ...]
     state: str = "serving"
     limit: int | None = None
+    apart_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +79,7 @@ class Meter:
         self.types = types
         self.interval_s = interval_s
         self._first_counts: dict[int, Mapping[str, int]] = {}
-        self._measured: set[tuple[str, int, float]] = set()
+        self._measured: dict[tuple[str, int, float], float] = {}
 
     def measure(self) -> Measurement:
         """Ask every process now."""
@@ -95,10 +106,11 @@ class Meter:
             return None  # two instances that share one runtime directory
         answer = self._counts(address)
         identity = _identity(status, answer)
-        bridge = () if identity.key in self._measured else self._bridge(address)
-        self._measured.add(identity.key)
         sample = self._sample(identity, answer)
-        return Measured(identity, (*bridge, sample), str(status.get("state")), status.get("limit"))
+        bridge = self._bridge(address, self._measured.get(identity.key, 0.0), sample.t)
+        self._measured[identity.key] = sample.t
+        state, limit = str(status.get("state")), status.get("limit")
+        return Measured(identity, (*bridge, sample), state, limit, self.interval_s * SLACK)
 
     def _counts(self, address: ProbeAddress) -> dict[str, Any]:
         """Return a sample with type counts, or without where they cannot be taken: too little memory for a copy."""
@@ -117,19 +129,22 @@ class Meter:
         first = self._first_counts.setdefault(identity.pid, sample.types)
         return dataclasses.replace(sample, types=most_telling(sample.types, first, self.types))
 
-    def _bridge(self, address: ProbeAddress) -> tuple[Sample, ...]:
-        """Return what the process noted by itself while nobody came, at the distance that is wanted."""
+    def _bridge(self, address: ProbeAddress, last: float, now: float) -> tuple[Sample, ...]:
+        """Return what the process noted by itself since ``last``, while nobody came, at the distance that is wanted."""
+        if now - last < LATE * self.interval_s:
+            return ()
         try:
-            kept = [Sample.from_json(data) for data in ask(address, "ring", timeout_s=ANSWER_TIMEOUT_S)]
+            kept = [Sample.from_json(data) for data in ask(address, "ring", timeout_s=ANSWER_TIMEOUT_S, since=last)]
         except (LeakwatchError, ValueError):
             return ()
-        return tuple(apart(kept, self.interval_s))
+        past = [sample for sample in kept if now - sample.t >= self.interval_s / 2]
+        return tuple(apart(past, self.interval_s * SLACK, last))
 
     def _forget(self, present: Iterable[int]) -> None:
         """Forget processes that have gone, so that this does not grow with every restart."""
         living = set(present)
         self._first_counts = {pid: counts for pid, counts in self._first_counts.items() if pid in living}
-        self._measured = {key for key in self._measured if key[1] in living}
+        self._measured = {key: t for key, t in self._measured.items() if key[1] in living}
 
 
 def most_telling(counts: Mapping[str, int], first: Mapping[str, int], limit: int) -> dict[str, int]:
@@ -148,12 +163,13 @@ def most_telling(counts: Mapping[str, int], first: Mapping[str, int], limit: int
     return {name: counts[name] for name in chosen}
 
 
-def apart(samples: Iterable[Sample], seconds: float) -> list[Sample]:
-    """Return those of ``samples`` (oldest first) that are about ``seconds`` apart."""
+def apart(samples: Iterable[Sample], seconds: float, last: float = -math.inf) -> list[Sample]:
+    """Return those of ``samples`` (oldest first) ``seconds`` or more apart, and from ``last`` (Unix seconds)."""
     chosen: list[Sample] = []
     for sample in samples:
-        if not chosen or sample.t - chosen[-1].t >= seconds * 0.9:
+        if sample.t - last >= seconds:
             chosen.append(sample)
+            last = sample.t
     return chosen
 
 

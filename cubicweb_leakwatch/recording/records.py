@@ -64,9 +64,10 @@ def record_measured(cnx: Any, measured: Measured, note: str | None = None) -> li
         created.append(process)
     recorded_until = _recorded_until(cnx, process)
     for sample in measured.samples:
-        if sample.t > recorded_until:
-            last = sample is measured.samples[-1]
+        last = sample is measured.samples[-1]
+        if sample.t > recorded_until + (0.0 if last else measured.apart_s):
             created.append(_create_snapshot(cnx, process, sample, note if last else None))
+            recorded_until = sample.t
     return created
 
 

@@ -28,6 +28,28 @@ def database_now(cnx: Any) -> float:
     return float(cnx.system_sql("SELECT EXTRACT(EPOCH FROM clock_timestamp())").fetchone()[0])
 
 
+@contextlib.contextmanager
+def whole(cnx: Any) -> Iterator[None]:
+    """Have a transaction fail whose connection breaks in the middle: CubicWeb would connect anew and go on.
+
+    What was written before is lost then, and the commit says nothing of it.
+    """
+    if not is_shared(cnx.repo):
+        yield
+        return
+    cnx.system_sql("SELECT 1")  # one that broke while nobody used it is replaced now
+    cnxset, away = cnx.cnxset, cnx.repo.system_source.OperationalError
+
+    def refuse() -> None:
+        raise away("the connection broke in the middle of a transaction")
+
+    cnxset.reconnect = refuse
+    try:
+        yield
+    finally:
+        del cnxset.reconnect
+
+
 class Turn:
     """One host's turn among at most ``at_once``: a session-level advisory lock, on a connection that is kept for it."""
 

@@ -1,6 +1,7 @@
 """What the looping task records, and what it does when something is away."""
 
 import contextlib
+import dataclasses
 import gc
 import itertools
 import os
@@ -81,6 +82,13 @@ class CollectTC(CubicWebTC):
         self.collector(measurement(measured(early))).collect()
         self.collector(measurement(measured(early, late))).collect()
         assert [row["t"] - NOON for row in self.recorded(history.read_samples)] == [60, 120]
+
+    def test_what_a_process_noted_by_itself_fills_holes_alone(self):
+        """A new collector finds the last hour in the processes: only where nothing is recorded does it add a row."""
+        self.collector(measurement(measured(sample(NOON + 60)))).collect()
+        noted = [sample(NOON + t) for t in (20, 80, 140, 200, 240)]
+        self.collector(measurement(dataclasses.replace(measured(*noted), apart_s=54.0))).collect()
+        assert [row["t"] - NOON for row in self.recorded(history.read_samples)] == [60, 140, 200, 240]
 
     def test_a_process_that_came_back_with_the_same_pid_is_another(self):
         """Host, pid and start together name a process: a pid is used again."""
@@ -248,3 +256,23 @@ class CollectOnPostgresTC(CollectTC):
         collector.round()
         collector.round()
         assert [row["t"] - NOON for row in self.recorded(history.read_samples)] == [60, 120, 180]
+
+    def test_a_database_that_is_restarted_in_the_middle_of_a_transaction(self):
+        """What was written before it broke is lost with it: all of it is written again, none of it twice."""
+        first = measurement(measured(), measured(name="web-2", pid=4712))
+        second = measurement(measured(sample(NOON + 120)), measured(sample(NOON + 120), name="web-2", pid=4712))
+        collector, real, written = self.collector(first, second), records._create_snapshot, []
+
+        def broken(*told):
+            eid = real(*told)
+            written.append(eid)
+            if len(written) == 1:
+                self.cut_connections()
+            return eid
+
+        with mock.patch.object(records, "_create_snapshot", broken):
+            collector.round()
+            assert self.recorded(history.read_samples) == []
+            collector.round()
+        found = [(row["process"], row["t"] - NOON) for row in self.recorded(history.read_samples)]
+        assert sorted(found) == [("web-1", 60), ("web-1", 120), ("web-2", 60), ("web-2", 120)]

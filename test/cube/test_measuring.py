@@ -114,6 +114,17 @@ def test_a_new_collector_finds_what_the_process_noted_meanwhile(probes):
     assert [sample.t for sample in second.samples] == [1000.0]
 
 
+def test_a_look_that_comes_late_finds_what_the_process_noted_meanwhile(probes):
+    """A round that hung on a silent database leaves no hole; what is too near to either end is left out."""
+    one = meter(interval_s=60.0)
+    probes.add()
+    one.measure()
+    ring = [{**SAMPLE, "t": 1000.0 + 10 * i} for i in range(1, 24)]
+    probes.add(counts={**SAMPLE, "t": 1235.0, "types": {"dict": 7}}, ring=ring)
+    (found,) = one.measure().processes
+    assert [sample.t for sample in found.samples] == [1060.0, 1120.0, 1180.0, 1235.0]
+
+
 def test_a_process_that_went_is_forgotten(probes):
     """A pid that is used again starts with counts of its own."""
     one = meter()
@@ -121,7 +132,7 @@ def test_a_process_that_went_is_forgotten(probes):
     one.measure()
     probes.answers.clear()
     one.measure()
-    assert (one._first_counts, one._measured) == ({}, set())
+    assert (one._first_counts, one._measured) == ({}, {})
 
 
 def test_types_that_grow_are_kept_before_types_that_are_many():
@@ -145,7 +156,8 @@ def test_fewer_types_than_asked_for_are_all_kept():
     assert most_telling({"a": 1, "b": 2}, {}, 50) == {"a": 1, "b": 2}
 
 
-def test_samples_are_taken_apart_with_some_slack():
-    """A sample that comes a little early still counts as the next one."""
+def test_samples_are_taken_apart():
+    """None is closer to the one before than was asked for, nor to what is recorded already."""
     samples = [Sample(t=t, rss=1) for t in (0, 10, 55, 60, 119, 130)]
-    assert [sample.t for sample in apart(samples, 60)] == [0, 55, 119]
+    assert [sample.t for sample in apart(samples, 54)] == [0, 55, 119]
+    assert [sample.t for sample in apart(samples, 54, last=5)] == [60, 119]

@@ -9,7 +9,7 @@ from cubicweb_leakwatch.counting import served_by
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.metrics.text import OPENMETRICS_TYPE, PROMETHEUS_TYPE
 from cubicweb_leakwatch.probe.process import this_process
-from cubicweb_leakwatch.routes import METRICS, has_token
+from cubicweb_leakwatch.routes import HEALTH, METRICS, has_token
 from cubicweb_leakwatch.serve.control import LauncherError
 
 ASK_LAUNCHER = "cubicweb_leakwatch.serve.control.ask_launcher"
@@ -148,6 +148,21 @@ class RoutesTC(PyramidWebCWTC):
         self.login("ada", "ada12345")
         for path in ("/leakwatch-restart", "/leakwatch-snapshot"):
             self.webapp.post(path, {}, status=403)
+        self.launcher.assert_not_called()
+
+    def test_no_route_of_ours_tells_others_anything(self):
+        """Each that there is, by each method: a visitor or user is refused, or led to log in; none is forgotten."""
+        ours = [route for route in self.pyramid_config.get_routes_mapper().get_routes() if "leakwatch" in route.name]
+        paths = [route.pattern.replace("{form}", "svg") for route in ours if route.pattern not in HEALTH.values()]
+        assert len(paths) > 10
+        for login in (None, "ada"):
+            if login:
+                self.login(login, "ada12345")
+            for path in paths:
+                for method in (self.webapp.get, self.webapp.post):
+                    answer = method(path, expect_errors=True)
+                    assert answer.status_int in (303, 401, 403, 404, 405), (login, path, answer.status)
+                    assert "leakwatch_" not in answer.text
         self.launcher.assert_not_called()
 
     def test_requests_are_counted_by_what_served_them(self):

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 PORT = "5432"
 ENCODING = {"db-encoding": "utf8"}
 
@@ -54,6 +56,24 @@ class Cluster:
     def stop(self) -> None:
         """Stop it at once: whoever is connected is cut off."""
         self.run(self.pg_ctl, "-D", f"{self.folder}/data", "-m", "immediate", "stop")
+
+    def restart(self) -> None:
+        """Stop it at once and start it again."""
+        self.stop()
+        self.start()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Have it say nothing for a block, as a host without power: it takes connections, and what is sent to it."""
+        pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        found = [psutil.Process(pid), *psutil.Process(pid).children()]
+        for process in found:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in found:
+                process.resume()
 
 
 @contextmanager

@@ -1,9 +1,12 @@
 """Every parser of what comes from outside, with examples of what it takes and the errors that it may answer with."""
 
+import atexit
 import contextlib
 import functools
+import itertools
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -20,7 +23,18 @@ from pyramid.request import Request
 
 from cubicweb_leakwatch import audit, boot_memory, room
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
-from cubicweb_leakwatch.heap.dumpfile import DumpUnreadable, decode, read_records
+from cubicweb_leakwatch.heap.analyze import analyze
+from cubicweb_leakwatch.heap.dumpfile import (
+    GROUP,
+    HAS_INLINE,
+    HAS_ITEMS,
+    HAS_LAYOUTS,
+    DumpUnreadable,
+    DumpWriter,
+    decode,
+    decode_lines,
+    read_records,
+)
 from cubicweb_leakwatch.heap.graph import read_graph
 from cubicweb_leakwatch.metrics.munin import field_name
 from cubicweb_leakwatch.probe import answers, wire
@@ -46,7 +60,11 @@ from cubicweb_leakwatch.watch.reading import UnreadableSamples, read
 from cubicweb_leakwatch.watch.thinning import parse_keep
 from cubicweb_leakwatch.watch.units import parse_duration, parse_size
 
-FOLDER = Path(tempfile.mkdtemp(prefix="leakwatch-fuzz-"))
+SHM = Path("/dev/shm")
+FOLDER = Path(tempfile.mkdtemp(prefix="leakwatch-fuzz-", dir=SHM if SHM.is_dir() else None))
+"""In memory: what is fed to a parser by a file must not wait for a disk."""
+
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -153,25 +171,67 @@ def _answered(data: bytes) -> object:
 DONE = struct.pack("<4sQ", b"DONE", 4)
 
 
+KEPT_OBJECTS, KEPT_GROUPS, KEPT_ROWS = 3, 40, 20
+
+
 @functools.cache
-def whole_dump() -> bytes:
-    """Return the dump of a bare interpreter, without the record that ends it."""
+def small_dump() -> bytes:
+    """Return the dump of a bare interpreter, without the record that ends it: a few objects of each type alone.
+
+    It is made of what is in any other, and read in a millisecond.
+    """
     path = FOLDER / "seed.dump"
     script = "import sys; sys.path.insert(0, sys.argv[1]); from cubicweb_leakwatch.heap.dump import take_dump; "
     take = "take_dump(sys.argv[2], header={})"
     here = str(Path(room.__file__).parents[1])
     subprocess.run([sys.executable, "-I", "-S", "-c", script + take, here, str(path)], check=True, timeout=60)
+    records = list(read_records(memoryview(path.read_bytes()), "seed"))
+    groups = [_shortened(payload) for tag, payload in records if tag == b"GRUP"][:KEPT_GROUPS]
+    types = {GROUP.unpack_from(group)[0] for group in groups}
+    writer = DumpWriter(str(path))
+    for group in groups:
+        writer.record(b"GRUP", group)
+    for tag, payload in records:
+        if tag == b"TYPE":
+            writer.json_lines(tag, [row for row in decode_lines(payload) if row[0] in types])
+        elif tag in (b"CODE", b"FRAM"):
+            writer.json_lines(tag, list(decode_lines(payload))[:KEPT_ROWS])
+        elif tag == b"TEXT":
+            writer.json(tag, dict(itertools.islice(decode(payload).items(), KEPT_ROWS)))
+        elif tag != b"GRUP":
+            writer.record(tag, payload)
+    writer.finish()
     return path.read_bytes()[: -len(DONE) - 4]
 
 
-def _whole_dump(data: bytes) -> object:
-    """A dump with something put in its middle, whose checksum is right all the same; with nothing it is whole."""
-    seed = whole_dump()
+def _shortened(payload: memoryview) -> bytes:
+    """Return a group of a dump with its first objects alone."""
+    type_address, kind, count, _references, present = GROUP.unpack_from(payload)
+    kept, parts, at = min(count, KEPT_OBJECTS), [], GROUP.size
+    for width in (8, 8, 8, 4, *(4 for flag in (HAS_ITEMS, HAS_LAYOUTS, HAS_INLINE) if present & flag)):
+        parts.append(bytes(payload[at : at + kept * width]))
+        at += count * width
+    edges = sum(struct.unpack(f"<{kept}I", parts[3]))
+    targets = bytes(payload[at : at + 8 * edges])
+    return GROUP.pack(type_address, kind, kept, edges, present) + b"".join(parts) + targets
+
+
+def _damaged(data: bytes) -> str:
+    """Write a dump with something put in its middle, whose checksum is right all the same; with nothing it is whole."""
+    seed = small_dump()
     at = zlib.crc32(data) % len(seed)
     body = seed[:at] + data + seed[at + len(data) * (zlib.adler32(data) % 3) :] + DONE
     path = FOLDER / "fuzz.dump"
     path.write_bytes(body + struct.pack("<I", zlib.crc32(body)))
-    return read_graph(str(path)).count
+    return str(path)
+
+
+def _whole_dump(data: bytes) -> object:
+    return read_graph(_damaged(data)).count
+
+
+def _analysed(data: bytes) -> object:
+    return analyze(_damaged(data))["objects"]
 
 
 def _procfs(data: bytes) -> object:
@@ -281,6 +341,7 @@ TARGETS = (
     Target("probe socket", _probe, (b'{"ask":"gc","limit":20}\n', b"[" * 5000 + b"\n"), (wire.WireError, TimeoutError)),
     Target("heap dump", _dump, (b"LEAKWATCH HEAP\x01\0HEAD\2\0\0\0\0\0\0\0{}",), (DumpUnreadable, ValueError)),
     Target("whole heap dump", _whole_dump, (b"",), (DumpUnreadable,)),
+    Target("analysis of a dump", _analysed, (b"",), (DumpUnreadable,)),
     Target("what a boot read", _boot, (BOOT,)),
     Target("what waits", _in_file(waiting.FILE, waiting.read), (WAITING,)),
     Target("launch specification", _spec, (SPEC,), (LeakwatchError, ValueError, RecursionError)),

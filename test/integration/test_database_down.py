@@ -23,10 +23,10 @@ def postgres(needs_program: Callable[[str, str], str]) -> Iterator[Cluster]:
         yield running
 
 
-def times(instance: Instance) -> list[tuple[str, float]]:
+def times(instance: Instance) -> list[tuple[int, float]]:
     """Return process and time of each recorded snapshot."""
-    rows = query(instance, "Any N, T ORDERBY T WHERE S snapshot_of P, P name N, S t T")
-    return [(name, t) for name, t in rows]
+    rows = query(instance, "Any I, T ORDERBY T WHERE S snapshot_of P, P pid I, S t T")
+    return [(pid, t) for pid, t in rows]
 
 
 def outcome(directory: str, restart_id: str) -> str | None:
@@ -55,16 +55,19 @@ def test_the_database_is_away_for_a_while(postgres: Cluster, tmp_path_factory: p
         postgres.stop()
         last = time.time()
         traffic.start()
+        assert [answers(site.port, "/") for _time in range(8)] == [False] * 8, "more than the pool has places"
         assert [replaced("web-1"), replaced("scheduler")] == ["replaced", "replaced"]
         count = traffic.stop()
         postgres.start()
         assert (count.failed, count.answered) == ({}, count.sent)
         assert [answers(site.port, "/") for _time in range(10)] == [True] * 10
         site.wait_for(lambda: log().count("event=boot-confirmed") == 2, "what was remembered being found true")
-        site.wait_for(lambda: sum(t > last for _name, t in times(instance)) >= 10, "what was measured meanwhile")
+        site.wait_for(lambda: sum(t > last for _pid, t in times(instance)) >= 10, "what was measured meanwhile")
         assert replaced("web-1") == "replaced"
         assert log().count("event=boot-without-database") == 2
     recorded = times(instance)
     assert len(recorded) == len(set(recorded))
-    own = [t for name, t in recorded if name == "scheduler"]
-    assert max(after - before for before, after in itertools.pairwise(own)) < 15.0, "a snapshot is missing"
+    # Nobody measures while the scheduler is replaced: what each process noted by itself fills the hole.
+    for pid in {pid for pid, _t in recorded}:
+        own = [t for other, t in recorded if other == pid]
+        assert max((after - before for before, after in itertools.pairwise(own)), default=0.0) < 15.0, "one is missing"

@@ -88,6 +88,18 @@ def test_somebody_elses_directory_is_refused(tmp_path, monkeypatch):
         runtime.runtime_dir(tmp_path)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
+def test_somebody_elses_link_is_refused(tmp_path, monkeypatch):
+    """Whoever made it chooses where it leads tomorrow."""
+    monkeypatch.delenv("CW_RUNTIME_DIR", raising=False)
+    (tmp_path / "ours").mkdir(0o700)
+    (tmp_path / "leakwatch").symlink_to(tmp_path / "ours")
+    assert runtime.runtime_dir(tmp_path) == tmp_path / "leakwatch"
+    os.lchown(tmp_path / "leakwatch", 65534, 65534)
+    with pytest.raises(ConfigurationError, match="belongs to user 65534"):
+        runtime.runtime_dir(tmp_path)
+
+
 def test_probes_are_listed_by_slot_the_scheduler_last(tmp_path):
     """web-2 comes before web-10, and strangers' files are not probes."""
     pid = os.getpid()

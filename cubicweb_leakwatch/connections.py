@@ -1,0 +1,199 @@
+"""A process's connections to PostgreSQL: one that breaks is not lost to the pool, and none is waited for without end.
+
+CubicWeb gives a connection back to its pool after a rollback; while the database is away that raises, and the place in
+the pool is gone: after four such requests no page that needs the database answers any more, long after it is back. And
+libpq waits for ever for a server that is silent, because its host lost its power, a firewall drops what is sent to it,
+or it is stopped: each thread of a worker ends up waiting, and what needs no database is not served either.
+
+So connecting takes ten seconds at most, a statement that goes on for long is waited for only while its server answers
+anybody at all, and while it is silent whoever wants a new connection is told so at once.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cubicweb.server.sqlutils import ConnectionWrapper
+
+from cubicweb_leakwatch.recording.shared import is_shared
+
+logger = logging.getLogger("leakwatch.connections")
+
+CONNECT_S = 10
+"""As ``PGCONNECT_TIMEOUT``, unless the environment or the instance's ``db-extra-arguments`` say otherwise."""
+
+SILENT_S = 2.0
+"""Who took longer than this to refuse a connection is silent, not down."""
+
+RETRY_S = 5.0
+LOOK_EVERY_S = 1.0
+PATIENCE_S = 3.0
+ANSWER_S = 5.0
+
+ACTIVE = 1
+"""libpq's PQTRANS_ACTIVE: a statement is going on."""
+
+SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
+"""Asks whether the server speaks TLS: it answers one byte to anybody, without a login and with no place left."""
+
+
+def steady(repo: Any) -> None:
+    """Have the connections of ``repo`` behave so from now on; does nothing on SQLite, nor the second time."""
+    source = repo.system_source
+    if not is_shared(repo) or source.cnx_wrap is SteadyConnection:
+        return
+    limit_connecting()
+    source.cnx_wrap = SteadyConnection
+    for cnxset in getattr(repo, "cnxsets", ()):  # none before its bootstrap
+        cnxset.__class__ = SteadyConnection
+    gate = source.get_connection = Gate(source.get_connection, source.OperationalError)
+    Lookout(repo, gate).start()
+
+
+def limit_connecting() -> None:
+    """Have libpq give up after a while in this process, where nobody said when."""
+    os.environ.setdefault("PGCONNECT_TIMEOUT", str(CONNECT_S))
+
+
+class SteadyConnection(ConnectionWrapper):  # type: ignore[misc]
+    """A connection that goes back to its pool whatever the database does; who takes it out next connects anew."""
+
+    def rollback(self) -> None:
+        """Roll back; what is broken is replaced if that can be done now."""
+        try:
+            super().rollback()
+        except (self._source.OperationalError, self._source.InterfaceError) as error:
+            logger.warning("a broken connection goes back to the pool: %s", " ".join(str(error).split()))
+
+
+class Gate:
+    """Connects by ``connect``; while the server is silent it lets one try every few seconds, and refuses the others.
+
+    ``away`` is the driver's error for a database that cannot be reached.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Any], away: type[Exception], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._connect, self._away, self._clock = connect, away, clock
+        self._lock = threading.Lock()
+        self._silent = False
+        self._try_at = 0.0
+
+    def __call__(self) -> Any:
+        """Return a new connection; raises the driver's error."""
+        self._pass()
+        began = self._clock()
+        try:
+            connection = self._connect()
+        except self._away:
+            if self._clock() - began >= SILENT_S:
+                self.close()
+            else:
+                self._silent = False
+            raise
+        self._silent = False
+        return connection
+
+    def close(self) -> None:
+        """The server is silent: let nobody try for a while."""
+        with self._lock:
+            self._silent, self._try_at = True, self._clock() + RETRY_S
+
+    def _pass(self) -> None:
+        with self._lock:
+            if not self._silent:
+                return
+            if self._clock() < self._try_at:
+                raise self._away("the database is silent; it is tried again in a few seconds")
+            self._try_at = self._clock() + CONNECT_S + RETRY_S
+
+
+class Lookout:
+    """Looks each second for connections that wait for their server, and cuts those off whose server is silent."""
+
+    def __init__(self, repo: Any, gate: Gate, clock: Callable[[], float] = time.monotonic) -> None:
+        self._repo, self._gate, self._clock = repo, gate, clock
+        self._busy: dict[int, tuple[Any, float]] = {}
+        self._ask_at = 0.0
+
+    def start(self) -> None:
+        """Look for as long as the process lives."""
+        threading.Thread(target=self._run, name="leakwatch-database", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(LOOK_EVERY_S)
+            try:
+                self.look()
+            except Exception:
+                logger.exception("looking at the connections failed")
+
+    def look(self) -> None:
+        """Look once. A server that answers is left its time, however long a statement takes."""
+        now, before = self._clock(), self._busy
+        busy = [connection for connection in self._connections() if _is_busy(connection)]
+        self._busy = {id(connection): before.get(id(connection), (connection, now)) for connection in busy}
+        waiting = [connection for connection, since in self._busy.values() if now - since >= PATIENCE_S]
+        if not waiting or now < self._ask_at:
+            return
+        if not _server_answers(waiting[0]):
+            logger.error("event=database-silent connections=%d", len(waiting))
+            self._gate.close()
+            for connection in waiting:
+                _cut(connection)
+        self._ask_at = self._clock() + PATIENCE_S
+
+    def _connections(self) -> list[Any]:
+        pool = [cnxset.cnx for cnxset in getattr(self._repo, "cnxsets", ())]
+        return [*pool, getattr(self._repo.system_source.eid_generator, "cnx", None)]
+
+
+def _is_busy(connection: Any) -> bool:
+    """Say whether a statement goes on; neither question waits for the thread whose statement it is."""
+    return getattr(connection, "closed", 1) == 0 and connection.get_transaction_status() == ACTIVE
+
+
+@contextlib.contextmanager
+def _socket_of(connection: Any) -> Iterator[socket.socket]:
+    """Give a socket of our own for the connection that the driver holds."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as ours:
+        yield ours
+
+
+def _server_answers(connection: Any) -> bool:
+    try:
+        with _socket_of(connection) as ours:
+            family, address = ours.family, ours.getpeername()
+    except Exception:  # of the driver or the system: it has ended meanwhile
+        return True
+    return answers(family, address, ANSWER_S)
+
+
+def answers(family: int, address: Any, timeout_s: float) -> bool:
+    """Say whether the PostgreSQL server at a socket address says anything within ``timeout_s`` seconds."""
+    deadline = time.monotonic() + timeout_s
+    while (left_s := deadline - time.monotonic()) > 0:
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as asking:
+                asking.settimeout(left_s)
+                asking.connect(address)
+                asking.sendall(SSL_REQUEST)
+                return bool(asking.recv(1))
+        except BlockingIOError:  # a Unix socket whose queue is full
+            time.sleep(0.1)
+        except OSError:
+            return False
+    return False
+
+
+def _cut(connection: Any) -> None:
+    """End a connection under the thread that waits for it, which is then told that it broke."""
+    with contextlib.suppress(Exception), _socket_of(connection) as ours:
+        ours.getpeername()  # or it is not connected any more, and the descriptor may be another's
+        ours.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,189 @@
+"""A database that is away, or silent, is an error at once; when it is back all is as before."""
+
+import itertools
+import socket
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg2
+import pytest
+from clusters import Cluster, cluster
+from cubicweb.server.repository import _CnxSetPool
+
+from cubicweb_leakwatch import connections
+from cubicweb_leakwatch.connections import Gate, Lookout, SteadyConnection, answers
+
+
+class Away(Exception):
+    """What a driver raises when its database is away."""
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def postgres(needs_program: Any) -> Iterator[Cluster]:
+    """A cluster that can be stopped and paused."""
+    with cluster(needs_program) as running:
+        yield running
+
+
+class Source:
+    """The system source of a repository on a cluster."""
+
+    OperationalError, InterfaceError = psycopg2.OperationalError, psycopg2.InterfaceError
+
+    def __init__(self, postgres: Cluster) -> None:
+        where = postgres.source
+        self.dsn = f"host={where['db-host']} port={where['db-port']} user={where['db-user']} dbname=postgres"
+        self.eid_generator = SimpleNamespace(cnx=None)
+        self.critical = self.info = lambda *_told, **_named: None
+
+    def get_connection(self) -> Any:
+        """Connect."""
+        return psycopg2.connect(self.dsn)
+
+    def wrapped_connection(self) -> SteadyConnection:
+        """Connect for the pool."""
+        return SteadyConnection(self)
+
+
+def test_no_place_in_the_pool_is_lost_while_the_database_is_away(postgres: Cluster) -> None:
+    """Every connection that is given back broken is usable again when there is a database."""
+    pool = _CnxSetPool(Source(postgres), max_size=2)
+    held = [pool.get(), pool.get()]
+    postgres.stop()
+    for each in held:
+        with pytest.raises(psycopg2.Error):
+            each.cu.execute("SELECT 1")
+        each.rollback()
+        pool.release(each)
+    postgres.start()
+    found = [pool.get(), pool.get()]
+    for each in found:
+        each.reconnect()
+        each.cu.execute("SELECT 1")
+        each.close(i_know_what_i_do=True)
+    assert found == held[::-1]
+
+
+def test_a_statement_is_not_waited_for_when_its_server_is_silent(
+    postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread gets an error within seconds, the gate is shut; a server that answers is left its time."""
+    monkeypatch.setattr(connections, "ANSWER_S", 0.5)
+    source = Source(postgres)
+    pool, clock = _CnxSetPool(source, max_size=1), Clock()
+    repo, told = SimpleNamespace(cnxsets=pool, system_source=source), []
+    lookout = Lookout(repo, SimpleNamespace(close=lambda: told.append("shut")), clock)
+    held = pool.get()
+    failed: list[BaseException] = []
+
+    def execute() -> None:
+        try:
+            held.cu.execute("SELECT pg_sleep(60)")
+        except psycopg2.OperationalError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=execute)
+    thread.start()
+    while held.cnx.get_transaction_status() != connections.ACTIVE:
+        pass
+    for clock.now in (0.0, 100.0):
+        lookout.look()
+    assert (told, failed) == ([], [])
+    with postgres.paused():
+        clock.now = 200.0
+        lookout.look()
+        thread.join(10.0)
+    assert told == ["shut"]
+    assert len(failed) == 1
+    held.close(i_know_what_i_do=True)
+
+
+@pytest.mark.parametrize("said", [b"N", b""])
+def test_a_server_answers_that_says_anything(said: bytes) -> None:
+    """One byte will do; a connection that is closed, or a port where nobody is, is no answer."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+
+        def serve() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(8)
+                connection.sendall(said)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert answers(socket.AF_INET, address, 5.0) is bool(said)
+        thread.join()
+    assert not answers(socket.AF_INET, address, 5.0)
+
+
+def test_a_silent_database_is_tried_by_one_at_a_time() -> None:
+    """Whoever else wants a connection is refused at once; the first that succeeds opens the gate for all."""
+    clock, tried, takes = Clock(), itertools.count(1), [10.0, 10.0, 0.0]
+
+    def connect() -> int:
+        took = takes.pop(0)
+        clock.now += took
+        if took:
+            raise Away("timeout expired")
+        return next(tried)
+
+    gate = Gate(connect, Away, clock)
+    with pytest.raises(Away, match="expired"):
+        gate()
+    with pytest.raises(Away, match="silent"):
+        gate()
+    clock.now += connections.RETRY_S
+    with pytest.raises(Away, match="expired"):
+        gate()
+    clock.now += connections.RETRY_S
+    assert gate() == 1
+    takes[:] = [0.0, 0.0]
+    assert (gate(), gate()) == (2, 3)
+
+
+def test_while_one_tries_the_others_are_refused() -> None:
+    """A thread that waits for a silent server is one too many already."""
+    clock, gate = Clock(), Gate(lambda: inner(), Away, Clock())
+    seen: list[str] = []
+
+    def inner() -> str:
+        try:
+            gate()
+        except Away as error:
+            seen.append(str(error))
+        return "connected"
+
+    gate._clock = clock
+    gate.close()
+    clock.now = connections.RETRY_S
+    assert gate() == "connected"
+    assert len(seen) == 1
+
+
+def test_a_database_that_refuses_at_once_is_down_and_not_silent() -> None:
+    """It is asked again each time, so that pages are served in the second in which it is back."""
+    answers_ = [Away("refused"), Away("refused"), None]
+
+    def connect() -> str:
+        error = answers_.pop(0)
+        if error is not None:
+            raise error
+        return "connected"
+
+    gate = Gate(connect, Away, Clock())
+    for _time in range(2):
+        with pytest.raises(Away, match="refused"):
+            gate()
+    assert gate() == "connected"
