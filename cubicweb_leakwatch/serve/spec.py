@@ -105,9 +105,9 @@ def read_spec(fields: dict[str, Any]) -> LaunchSpec:
             if given.get(name) is not None:
                 given[name] = kind(**_tuples(given[name]))
         spec = LaunchSpec(**_tuples(given))
+        check_spec(spec)
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"the launch specification cannot be read: {error}") from None
-    check_spec(spec)
     return spec
 
 

@@ -49,7 +49,12 @@ def test_a_specification_that_cannot_work_is_refused(fields):
         check_spec(a_spec(**fields))
 
 
-@pytest.mark.parametrize("given", [{}, {"instance": "i", "nonsense": 1}, {"limits": {"unknown": 1}}])
+WHOLE = {"instance": "i", "runtime_dir": "/r", "bind": [], "web": {"command": ["w"]}}
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"instance": "i", "nonsense": 1}, {"limits": {"unknown": 1}}, {**WHOLE, "workers": {}}]
+)
 def test_a_specification_that_makes_no_sense_is_refused(given):
     """One sentence, no traceback."""
     with pytest.raises(ConfigurationError, match="cannot be read"):
