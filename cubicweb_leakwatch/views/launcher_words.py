@@ -32,6 +32,7 @@ SENTENCES = (
     _("killed by %(signal)s"),
     _("killed: its time to drain and exit was over"),
     _("not ready within %(time)s"),
+    _("it could not be started: %(why)s"),
     _("the old worker died meanwhile: %(why_said)s"),
     _("%(process)s ended before it was ready: %(why_said)s; started again with growing pauses"),
     _("%(process)s died %(count)s times within %(time)s: %(why_said)s"),
