@@ -43,7 +43,6 @@ KINDS = {
     "garbage": {"steady"},
     "clean": {"steady", "warming-up", "plateau"},
 }
-RATE = 10.0
 CASE_SHARE = 4
 WANTED_GROWTH = 60 * 1024**2
 OTHERS = ("/", "/?vid=manage", "/cwgroup", "/cwuser", "/?rql=Any+X+WHERE+X+is+CWEType&vid=table", "/cwetype/Bookmark")
@@ -113,11 +112,12 @@ class Start(Hook):
 
 @dataclass(frozen=True)
 class Case:
-    """One case and how it is run: ``steps`` at a request, or at a round of the looping task."""
+    """One case and how it is run: ``steps`` at a request, or at a round of the looping task; ``rate`` requests a s."""
 
     path: Path
     truth: dict[str, Any]
     steps: int
+    rate: float
     in_scheduler: bool
 
     @property
@@ -126,14 +126,14 @@ class Case:
         return self.path.parent.name + (" (scheduler)" if self.in_scheduler else "")
 
 
-def read_case(path: Path, seconds: float, *, in_scheduler: bool) -> Case:
+def read_case(path: Path, seconds: float, rate: float, *, in_scheduler: bool) -> Case:
     """Return a case with so many steps a request that it leaks, or fills, an amount that can be seen."""
     spec = importlib.util.spec_from_file_location("case", path)
     assert spec is not None
     text = path.read_text()
     start = text.index("TRUTH = ")
     truth = eval(text[start + len("TRUTH = ") :], {"__builtins__": {}})
-    requests = seconds if in_scheduler else seconds * RATE / CASE_SHARE
+    requests = seconds if in_scheduler else seconds * rate / CASE_SHARE
     if truth.get("plateau_after"):
         steps = truth["plateau_after"] / (0.35 * requests)
     elif truth.get("sawtooth_period"):
@@ -142,7 +142,7 @@ def read_case(path: Path, seconds: float, *, in_scheduler: bool) -> Case:
         steps = WANTED_GROWTH / (truth.get("rss_per_step") or truth["bytes_per_step"] or 20_000) / requests
     if truth["class"] == "fragmentation":
         steps = 2
-    return Case(path, truth, min(1000, math.ceil(steps)), in_scheduler)
+    return Case(path, truth, min(1000, math.ceil(steps)), rate, in_scheduler)
 
 
 def make_cube(folder: Path) -> None:
@@ -184,19 +184,24 @@ def _watched(case: Case, instance: Instance, server: processes.Running, seconds:
         weights = [1 + 3 * ((number // 100 + k) % len(OTHERS) == 0) for k in range(len(OTHERS))]
         return chance.choices(OTHERS, weights)[0]
 
-    load = traffic.Traffic(HOST, instance.port, path_of, RATE)
+    load = traffic.Traffic(HOST, instance.port, path_of, case.rate)
     load.start()
-    started, first = time.monotonic(), None
+    started, first, kinds = time.monotonic(), None, []
     finding: dict[str, Any] = {}
     while time.monotonic() - started < seconds:
         time.sleep(5)
         server.check()
         finding = said(instance, "scheduler" if case.in_scheduler else "web-1") or finding
+        if finding and (not kinds or kinds[-1][1] != finding["kind"]):
+            kinds.append((round(time.monotonic() - started), finding["kind"]))
         if first is None and finding.get("leak"):
             first = round(time.monotonic() - started)
     count = load.stop()
     opened = json.loads(instance.run("leak-findings", instance.name, "--all", "--json"))["data"]
-    return {"finding": finding, "first": first, "count": count, "opened": opened}
+    history = json.loads(instance.run("leak-history", instance.name, "--types", "--json"))["data"]
+    return {
+        "finding": finding, "first": first, "kinds": kinds, "count": count, "opened": opened, "history": history,
+    }  # fmt: skip
 
 
 def said(instance: Instance, process: str) -> dict[str, Any] | None:
@@ -218,6 +223,7 @@ def told(case: Case, result: dict[str, Any]) -> str:
     cells = (
         case.name, wanted, kind, right, ", ".join(culprits[:2]) or "–", finding.get("holder") or "–",
         ", ".join(views) or "–", f"{result['first']} s" if result["first"] else "–",
+        ", ".join(f"{said_kind} at {at} s" for at, said_kind in result["kinds"]),
     )  # fmt: skip
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
@@ -229,6 +235,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*")
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--interval", default="3s")
+    parser.add_argument("--rate", type=float, default=10.0, help="requests a second")
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--in-scheduler", action="append", default=[], metavar="CASE")
     parser.add_argument("--packages", help="a folder with what the cases need and is not installed")
@@ -237,12 +244,15 @@ def main() -> None:
     names = options.cases or sorted(path.parent.name for path in options.corpus.glob("*/run.py"))
     chosen = [
         read_case(
-            options.corpus.resolve() / name / "run.py", options.seconds, in_scheduler=name in options.in_scheduler
+            options.corpus.resolve() / name / "run.py",
+            options.seconds,
+            options.rate,
+            in_scheduler=name in options.in_scheduler,
         )
         for name in names
     ]
-    print("| case | truth | said | right | culprits | holder | views or tasks | a leak after |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| case | truth | said | right | culprits | holder | views or tasks | a leak after | on the way |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 
     def one(case: Case) -> None:
         home = Path(tempfile.mkdtemp(prefix="leakcase-"))

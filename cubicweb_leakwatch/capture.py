@@ -10,11 +10,15 @@ _FRAMES = 60
 _CALLING = {"ceval.c", "call.c", "methodobject.c", "descrobject.c", "pycore_call.h", "pycore_ceval.h", "abstract.h"}
 """Files of the interpreter that only pass a call on."""
 
+_INTERPRETER = ("Objects/", "Python/", "Modules/", "Parser/", "Include/", "./")
+"""Folders of the interpreter's own sources, and of the C library's."""
+
+_HEADERS = "/include/python"
 _Key = tuple[str, int, str]
 
 
 def lines_alive(path: Path, *, native: bool) -> dict[str, list[dict[str, Any]]]:
-    """Return ``lines`` and, with ``native``, ``functions`` of C code, each the most bytes first.
+    """Return ``lines`` and, with ``native``, C ``functions`` and the ``sources`` of extensions, most bytes first.
 
     Raises LeakwatchError when memray is not installed here, or the file is none of its files.
     """
@@ -26,15 +30,20 @@ def lines_alive(path: Path, *, native: bool) -> dict[str, list[dict[str, Any]]]:
         ) from error
     lines: dict[_Key, list[int]] = {}
     functions: dict[_Key, list[int]] = {}
+    sources: dict[_Key, list[int]] = {}
     try:
         with FileReader(path) as reader:
             for record in reader.get_leaked_allocation_records(merge_threads=True):
                 _add(lines, _line(record), record)
                 if native:
                     _add(functions, _function(record), record)
+                    _add(sources, _source(record), record)
     except (OSError, RuntimeError, ValueError) as error:
         raise LeakwatchError(f"{path} cannot be read: {error}", "trace again", "trace-unreadable") from error
-    return {"lines": list(_rows(lines)), **({"functions": list(_rows(functions))} if native else {})}
+    if not native:
+        return {"lines": list(_rows(lines))}
+    by_source = [{"file": row["file"], "bytes": row["bytes"]} for row in _rows(sources) if row["file"]]
+    return {"lines": list(_rows(lines)), "functions": list(_rows(functions)), "sources": by_source}
 
 
 def _add(found: dict[_Key, list[int]], key: _Key, record: Any) -> None:
@@ -60,6 +69,16 @@ def _function(record: Any) -> _Key:
     inner = [frame for frame in inner if frame[1].rpartition("/")[2] not in _CALLING]
     name, file, line = inner[-1] if inner else ("no C code", "?", 0)
     return _key(name, file, line)
+
+
+def _source(record: Any) -> _Key:
+    """Return the innermost source that is neither the interpreter's nor the C library's; an empty one where none is."""
+    for _function, file, _line in record.hybrid_stack_trace(max_stacks=_FRAMES):
+        if file.endswith(".py"):
+            break
+        if "/" in file and not file.startswith(_INTERPRETER) and _HEADERS not in file:
+            return file, 0, ""
+    return "", 0, ""
 
 
 def _key(function: str, file: str, line: int) -> _Key:

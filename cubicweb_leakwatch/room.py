@@ -54,6 +54,26 @@ def read_cgroup_limit(root: str = "") -> int | None:
     return _cgroup(root)[0]
 
 
+def read_pressure(root: str = "") -> float | None:
+    """Return the share of the last minute, in percent, in which something in our control group waited for memory.
+
+    Of the host where the group is not watched; ``None`` where nobody is (psi.rst of the kernel: ``some avg60``).
+    """
+    places = [f"{root}/proc/pressure/memory"]
+    for line in _read(f"{root}/proc/self/cgroup").splitlines():
+        if line.startswith("0::"):  # in a container the path may be the host's, then the mount itself counts
+            groups = (line[3:].rstrip("/"), "")
+            places = [*(f"{root}/sys/fs/cgroup{group}/memory.pressure" for group in groups), *places]
+    return next((waited for place in places if (waited := _waited(_read(place))) is not None), None)
+
+
+def _waited(text: str) -> float | None:
+    """Return ``avg60`` of the line ``some avg10=0.12 avg60=0.05 avg300=0.01 total=123``."""
+    kind, *averages = text.partition("\n")[0].split() or [""]
+    told = dict(word.split("=", 1) for word in averages if "=" in word).get("avg60", "") if kind == "some" else ""
+    return float(told) if told.isascii() and told.replace(".", "", 1).isdigit() else None
+
+
 def _cgroup(root: str) -> tuple[int | None, int | None]:
     """Return the tightest limit on the way from our group up to the root, and what is used under it."""
     for line in _read(f"{root}/proc/self/cgroup").splitlines():

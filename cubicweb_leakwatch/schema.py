@@ -50,6 +50,7 @@ class MemorySnapshot(EntityType):
     fds = BigInt(description="open file descriptors")
     threads = BigInt(description="threads")
     cgroup_limit = BigInt(description="memory limit of its control group")
+    cgroup_pressure = Float(description="percent of the minute in which its control group waited for memory")
     types = String(description="JSON: count of objects by type, the most numerous ones")
     views = String(description="JSON: requests served by view or route since the process started")
     tasks = String(description="JSON: runs of each looping task, and what they left behind")

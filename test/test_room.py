@@ -67,3 +67,22 @@ def test_no_text_of_the_kernel_makes_reading_fail(tmp_path_factory, name, text):
     """Formats of kernels to come are unknown to us, not a crash."""
     files = {"proc/self/cgroup": "0::/\n", name: text}
     host(tmp_path_factory.mktemp("root"), files)
+
+
+PRESSURE = "some avg10=9.10 avg60={} avg300=0.40 total=123\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "percent"),
+    [
+        ({"sys/fs/cgroup/site/web/memory.pressure": "12.50", "proc/pressure/memory": "1.00"}, 12.5),
+        ({"sys/fs/cgroup/memory.pressure": "3.25", "proc/pressure/memory": "1.00"}, 3.25),
+        ({"proc/pressure/memory": "1.00"}, 1.0),
+        ({"proc/pressure/memory": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_pressure_is_of_the_nearest_that_is_watched(tmp_path, files, percent):
+    """Our own group's, in a container the mount's, else the host's; unknown where the kernel counts none."""
+    host(tmp_path, {"proc/self/cgroup": "0::/site/web\n", **{name: PRESSURE.format(v) for name, v in files.items()}})
+    assert room.read_pressure(str(tmp_path)) == percent

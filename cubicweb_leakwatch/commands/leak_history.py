@@ -30,7 +30,8 @@ COLUMNS = (
 EVENTS = (words("TIME"), words("PROCESS"), words("EVENT"), words("TEXT", shrinks=True))
 CSV_COLUMNS = (
     "t", "host", "process", "pid", "rss", "uss", "pss", "python_blocks", "malloc_used", "malloc_free",
-    "gc_objects", "garbage", "requests", "in_flight", "fds", "threads", "cgroup_limit", "note",
+    "gc_objects", "garbage", "requests", "in_flight", "fds", "threads", "cgroup_limit", "cgroup_pressure",
+    "note",
 )  # fmt: skip
 
 

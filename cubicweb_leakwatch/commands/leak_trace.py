@@ -19,6 +19,7 @@ from cubicweb_leakwatch.commands.terminal import Screen, say
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.probe.client import ProbeAddress, ask, choose
+from cubicweb_leakwatch.recording.extensions import keep_sources
 from cubicweb_leakwatch.watch.units import format_bytes, format_duration
 
 POLL_S = 1.0
@@ -65,11 +66,14 @@ class LeakTrace(Command):
         plan = ask(address, "trace", action="plan", native=asked.native, max_bytes=asked.max_size)
         _tell(address, plan, asked)
         result = record(address, asked.seconds, native=asked.native, max_bytes=asked.max_size)
+        alive = _alive(result, asked)
+        if "sources" in alive:
+            keep_sources(instance.runtime_dir, address.name, address.pid, alive["sources"])
         return {
             "process": {"name": address.name, "pid": address.pid},
             **{key: plan[key] for key in ("engine", "cost", "max_bytes")},
             **{key: result[key] for key in ("seconds", "bytes", "stopped")},
-            **_alive(result, asked),
+            **alive,
         }
 
     def lines(self, data: dict[str, Any], asked: Namespace, screen: Screen) -> Iterable[str]:

@@ -6,6 +6,7 @@ add_entity_type("RestartRequest")
 add_attribute("WorkerRestart", "recorded_at")
 add_attribute("LeakwatchProcess", "memory_limit")
 add_attribute("MemorySnapshot", "tasks")
+add_attribute("MemorySnapshot", "cgroup_pressure")
 for name in ("detail", "trimmed", "autopsy"):
     add_attribute("WorkerRestart", name)
 for statement in INDEXES:

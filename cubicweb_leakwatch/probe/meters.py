@@ -12,7 +12,7 @@ import psutil
 
 from cubicweb_leakwatch.probe.process import ProcessState
 from cubicweb_leakwatch.probe.sample import Sample
-from cubicweb_leakwatch.room import read_cgroup_limit
+from cubicweb_leakwatch.room import read_cgroup_limit, read_pressure
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _CGROUP_EVERY_S = 60.0
@@ -90,6 +90,7 @@ def take_sample(state: ProcessState) -> Sample:
         fds=fds,
         threads=threads,
         cgroup_limit=_cgroup_limit(int(time.monotonic() // _CGROUP_EVERY_S)),
+        cgroup_pressure=read_pressure(),
         views=dict(state.views) or None,
         tasks={name: dict(told) for name, told in tuple(state.tasks.items())} or None,
     )

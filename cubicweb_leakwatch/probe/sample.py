@@ -9,6 +9,7 @@ _INTEGERS = (
     "pid", "rss", "uss", "pss", "python_blocks", "malloc_used", "malloc_free", "gc_objects",
     "garbage", "requests", "in_flight", "fds", "threads", "cgroup_limit",
 )  # fmt: skip
+_PERCENT = ("cgroup_pressure",)
 _COUNTS = ("types", "views")
 _TASK = ("runs", "blocks", "malloc")
 
@@ -19,6 +20,7 @@ class Sample:
 
     ``python_blocks`` is the count of ``sys.getallocatedblocks``; ``malloc_used`` and ``malloc_free`` are glibc's
     ``mallinfo2``; ``requests`` counts since the process started; ``types`` and ``views`` map a name to a count.
+    ``cgroup_pressure`` is the share of the last minute, in percent, in which its control group waited for memory.
     ``tasks`` maps each looping task to ``runs``, and to what these left behind in all: ``blocks`` of Python, and bytes
     of ``malloc``.
     """
@@ -39,6 +41,7 @@ class Sample:
     fds: int | None = None
     threads: int | None = None
     cgroup_limit: int | None = None
+    cgroup_pressure: float | None = None
     types: Mapping[str, int] | None = None
     views: Mapping[str, int] | None = None
     tasks: Mapping[str, Mapping[str, int]] | None = None
@@ -63,11 +66,14 @@ class Sample:
         for key in _INTEGERS:
             if data.get(key) is not None:
                 values[key] = round(_number(key, data[key]))
+        for key in _PERCENT:
+            if data.get(key) is not None:
+                values[key] = round(_number(key, data[key]), 2)
         for key in _COUNTS:
             if data.get(key) is not None:
                 values[key] = _counts(key, data[key])
         if data.get("tasks") is not None:
-            values["tasks"] = _tasks(data["tasks"])
+            values["tasks"] = tasks_from_json(data["tasks"])
         return cls(**values)
 
 
@@ -104,7 +110,7 @@ def _counts(key: str, value: object) -> dict[str, int]:
     return {name: round(_number(f"{key}.{name}", count)) for name, count in value.items()}
 
 
-def _tasks(value: object) -> dict[str, dict[str, int]]:
+def tasks_from_json(value: object) -> dict[str, dict[str, int]]:
     """Return what is told of looping tasks; what a task left behind may be less than nothing."""
     if not isinstance(value, dict) or not all(isinstance(told, dict) for told in value.values()):
         raise ValueError("'tasks' maps names to objects")

@@ -17,9 +17,9 @@ from cubicweb_leakwatch import reports
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.probe.client import find_probes
 from cubicweb_leakwatch.recording import conclusions, history
-from cubicweb_leakwatch.recording.extensions import extensions_of
+from cubicweb_leakwatch.recording.extensions import extensions_of, traced_extension
 from cubicweb_leakwatch.recording.records import NUMBERS, utc
-from cubicweb_leakwatch.recording.refining import deployed_sentence, refined
+from cubicweb_leakwatch.recording.refining import deployed_sentence, grown_bytes, refined
 from cubicweb_leakwatch.watch.finding import Finding, Kind
 from cubicweb_leakwatch.watch.sentences import Sentence, _, with_note
 
@@ -36,12 +36,15 @@ ROUNDS_TO_CLOSE = 3
 OF_C: tuple[Kind, ...] = ("native", "python-memory")
 """Kinds that a C extension may be the cause of: memory of its own, or a reference count that it leaves too high."""
 
-MOST_LOOKS = 3
-"""Looks into a process for one finding, where they fail: another may have its turn, or memory be short."""
+MOST_LOOKS = 4
+"""Looks into a process for one finding: they cost a copy, and fail where another has its turn or memory is short."""
 
 TYPES_LOOKED_AT = 5
-LOOKED_INTO = ("python-objects", "uncollectable")
-"""Kinds that a look can tell more of: what no Python object holds, it does not see."""
+LOOKED_INTO = ("python-objects", "uncollectable", *OF_C)
+"""Kinds that a look can tell more of: memory of C's may be long strings, which do not show among Python's blocks."""
+
+GROWN_SINCE = 2.0
+"""A look is taken again when memory has grown so many times as much: what was little then may stand out now."""
 
 SAME_LEAK_S = 90 * 86400.0
 """A leak that comes back within this time after its finding closed opens that one again."""
@@ -106,15 +109,22 @@ class Findings:
             self._looks.pop(process, None)
             self._tried.pop(process, None)
             return finding
-        if finding["kind"] in OF_C:
-            return self._with_extensions(finding)
         if finding["kind"] not in LOOKED_INTO:
             return finding
-        if process not in self._looks and self._tried[process] < MOST_LOOKS:
+        now = time.time()
+        if self._is_due(Finding.from_json(finding), now):
             self._tried[process] += 1
-            self._look(finding)
+            self._look(finding, now)
         look = self._looks.get(process)
-        return refined(Finding.from_json(finding), look, time.time()).as_json() if look else finding
+        found = refined(Finding.from_json(finding), look, now).as_json() if look else finding
+        return self._with_extensions(found) if found["kind"] in OF_C else found
+
+    def _is_due(self, finding: Finding, now: float) -> bool:
+        """Whether nobody has looked yet, or long ago by what has grown since; and not too often."""
+        if self._tried[finding.process] >= MOST_LOOKS:
+            return False
+        last = self._looks.get(finding.process)
+        return last is None or grown_bytes(finding, now) >= GROWN_SINCE * max(last["grown"], 1.0)
 
     def _with_extensions(self, finding: dict[str, Any]) -> dict[str, Any]:
         """Name the C extensions that the process has loaded: what leaks may be one of theirs."""
@@ -122,15 +132,23 @@ class Findings:
         found = extensions_of(pids[-1]) if pids else ()
         if not found:
             return finding
-        told = _("C extensions it has loaded: %(names)s; leak-trace --native tells which one allocates")
-        evidence = with_note(finding["evidence"], Sentence(told, names=", ".join(found)))
-        return {**finding, "evidence": {**evidence, "extensions": list(found)}}
+        traced = traced_extension(self.directory, finding["process"], pids[-1], found)
+        if traced:
+            told = _("leak-trace --native: of what C extensions allocated and is still alive, %(share)s is of %(name)s")
+            note = Sentence(told, share=f"{traced[1]:.0%}", name=traced[0])
+        else:
+            told = _("C extensions it has loaded: %(names)s; leak-trace --native tells which one allocates")
+            note = Sentence(told, names=", ".join(found))
+        evidence = with_note(finding["evidence"], note)
+        named = {"extensions": list(found), "extension": traced[0] if traced else None}
+        return {**finding, "evidence": {**evidence, **named}}
 
-    def _look(self, finding: Mapping[str, Any]) -> None:
+    def _look(self, finding: Mapping[str, Any], now: float) -> None:
         process = finding["process"]
         types = [culprit["type"] for culprit in finding["culprits"]][:TYPES_LOOKED_AT]
         try:
-            self._looks[process] = reports.look_at_growth(self.directory, process, types)
+            report = reports.look_at_growth(self.directory, process, types)
+            self._looks[process] = {**report, "t": now, "grown": grown_bytes(Finding.from_json(finding), now)}
         except LeakwatchError as error:
             logger.warning("no look at what grows process=%s: %s", process, error.message)
 

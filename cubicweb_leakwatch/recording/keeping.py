@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from cubicweb_leakwatch.recording.records import NUMBERS, forget, utc
+from cubicweb_leakwatch.recording.records import NUMBERS, PERCENTS, forget, utc
 from cubicweb_leakwatch.watch.thinning import Keep, Merge, Spread, spread, thin
 
 Act = Callable[[Any], Any]
@@ -96,11 +96,17 @@ def _snapshots(cnx: Any, process: int, merge: Merge) -> list[dict[str, Any]]:
 def _merged(snapshots: Sequence[dict[str, Any]]) -> dict[str, Any]:
     spreads = {name: spread(_spread_of(snapshot, name) for snapshot in snapshots) for name in NUMBERS}
     known = {name: found for name, found in spreads.items() if found is not None}
+    ranges = {name: [_rounded(name, end) for end in (found.low, found.high)] for name, found in known.items()}
     return {
         "merged": sum(snapshot["merged"] or 1 for snapshot in snapshots),
-        "spread": json.dumps({name: [round(found.low), round(found.high)] for name, found in known.items()}),
-        **{name: round(found.mean) for name, found in known.items()},
+        "spread": json.dumps(ranges),
+        **{name: _rounded(name, found.mean) for name, found in known.items()},
     }
+
+
+def _rounded(name: str, value: float) -> float:
+    """Return a number as it is recorded: whole, but for percents."""
+    return round(value, 2) if name in PERCENTS else round(value)
 
 
 def _spread_of(snapshot: dict[str, Any], name: str) -> Spread | None:

@@ -28,7 +28,11 @@ NUMBERS = (
     "fds",
     "threads",
     "cgroup_limit",
+    "cgroup_pressure",
 )
+PERCENTS = ("cgroup_pressure",)
+"""Those of the numbers that are no whole ones."""
+
 AUTOMATIC = ("worker", "policy")
 """Who asks for a restart that counts against the budget."""
 

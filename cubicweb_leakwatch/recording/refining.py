@@ -9,7 +9,7 @@ from typing import Any
 
 from cubicweb_leakwatch.watch.advice import advice_for
 from cubicweb_leakwatch.watch.deployed import effect_of
-from cubicweb_leakwatch.watch.finding import Culprit, Finding
+from cubicweb_leakwatch.watch.finding import Culprit, Finding, Kind
 from cubicweb_leakwatch.watch.sentences import Sentence, _, with_note
 
 _MOST = 0.5
@@ -21,21 +21,29 @@ _WAITING_S = 6 * 3600.0
 _PLUMBING = ("builtins.", "collections.", "types.", "functools.", "weakref.", "_weakref.")
 _FEWEST_IN_A_PILE = 50
 
+_OF_PYTHON = ("python-objects", "python-memory")
+_UNSEEN = {"native": "long", "python-memory": "short"}
+"""What a look tells of objects that the collector does not see, by the kind that samples alone say."""
+
 
 def refined(finding: Finding, look: Mapping[str, Any], now: float) -> Finding:
     """Return the finding with what ``look`` (the heap's report on what grows) says of its culprits.
 
-    ``now`` is Unix seconds. A finding whose objects are kept by something known to end is no leak any more.
+    ``now`` is Unix seconds, and so is ``t`` in the look, when it was taken. A finding whose objects are kept by
+    something known to end is no leak any more.
     """
-    finding = _owned(finding, look)
-    about = _about(finding, look)
+    looked = look.get("t", now)
+    held = _accounting(finding, look, looked)
+    finding = _owned(finding, look) if held is None else _attributed(finding, held, grown_bytes(finding, looked))
+    about = held or _about(finding, look)
     if about is None:
         return finding
     finding = dataclasses.replace(finding, holder=about["holder"])
-    if finding.kind == "python-objects" and _comes_back(about) and not _long_since(finding, now):
+    came = _grown(finding, about, looked)
+    if finding.kind in _OF_PYTHON and _comes_back(about, came) and not _long_since(finding, now):
         finding = dataclasses.replace(finding, kind="warming-up")
         finding = _noted(finding, _("most of what grows waits for the collector, or lies in caches that have an end"))
-    elif finding.kind == "python-objects" and about.get("unreached", 0) >= _MOST * _grown(finding, about, now):
+    elif finding.kind == "python-objects" and about.get("unreached", 0) >= _MOST * came:
         finding = dataclasses.replace(finding, kind="uncollectable")
         finding = _noted(finding, _("no module, frame or thread reaches these objects, and yet they live"))
     known = about.get("known")
@@ -72,6 +80,34 @@ def _owned(finding: Finding, look: Mapping[str, Any]) -> Finding:
     return finding
 
 
+def grown_bytes(finding: Finding, now: float) -> float:
+    """Return how much memory has grown since the finding's growth began; 0.0 where that is not known."""
+    hours = max(0.0, now - finding.since) / 3600 if finding.since is not None else 0.0
+    return (finding.rate_bytes_per_h or 0.0) * hours
+
+
+def _accounting(finding: Finding, look: Mapping[str, Any], looked: float) -> dict[str, Any] | None:
+    """Return who holds strings and the like that account for memory which the collector does not see, if someone does.
+
+    Long ones come from malloc, as a C extension's memory does. What no module, frame or thread reaches is in no look.
+    """
+    held = max(look.get(_UNSEEN.get(finding.kind, ""), ()), key=lambda pile: pile["bytes"], default=None)
+    grown = grown_bytes(finding, looked)
+    return dict(held) if held is not None and 0 < _MOST * grown <= held["bytes"] else None
+
+
+def _attributed(finding: Finding, held: Mapping[str, Any], grown: float) -> Finding:
+    """Lay the growth to those strings; objects that somebody holds are no C extension's memory."""
+    rate = finding.rate_bytes_per_h or 0.0
+    culprit = Culprit(held["type"], rate * held["objects"] / held["bytes"], rate)
+    kind: Kind = "python-objects" if finding.kind == "native" else finding.kind
+    finding = dataclasses.replace(finding, kind=kind, culprits=(culprit,))
+    told = _("%(objects)s %(type)s account for %(share)s of the growth; held by %(holder)s")
+    share = f"{min(1.0, held['bytes'] / grown):.0%}"
+    what = {"objects": str(held["objects"]), "type": held["type"], "holder": held["holder"]}
+    return _noted(finding, Sentence(told, **what, share=share))
+
+
 def _about(finding: Finding, look: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what the look says of the first culprit that is there."""
     found: dict[str, dict[str, Any]] = {pile["type"]: pile for pile in look["piles"]}
@@ -88,10 +124,9 @@ def _grown(finding: Finding, about: Mapping[str, Any], now: float) -> float:
     return min(there, grown) if grown > 0 else there
 
 
-def _comes_back(about: Mapping[str, Any]) -> bool:
-    """Whether most objects of a type will go by themselves, or are of a number that has an end."""
-    there = about.get("instances", about.get("objects", 0))
-    return bool(about.get("unreachable", 0) + about.get("ending", 0) >= _MOST * max(there, 1))
+def _comes_back(about: Mapping[str, Any], came: float) -> bool:
+    """Whether of a type as many objects as most of those that came will go by themselves, or have an end."""
+    return bool(about.get("unreachable", 0) + about.get("ending", 0) >= _MOST * max(came, 1.0))
 
 
 def _long_since(finding: Finding, now: float) -> bool:

@@ -117,6 +117,11 @@ def _leak(meters: Meters) -> Verdict | None:
     sure = [m for m in in_use if m.grows and m.trend.growing >= 0.97 and m.trend.z >= 6]
     if len(sure) >= 2 or any(_rises_with(meters, meter) for meter in sure):
         return _explained(meters)
+    if any(meter.grows and meter.trend.stepwise and _goes_with(by_name["rss"], meter) for meter in in_use):
+        return _explained(meters)
+    # malloc counts bytes: where so many of them grow for sure, RSS is only too restless to show it
+    if any(m.name == "malloc_used" and m.trend.growth >= _ENDED_SHARE * by_name["rss"].level for m in sure):
+        return _explained(meters)
     return None
 
 
@@ -240,8 +245,13 @@ def _stands_for(meters: Meters, meter: Meter) -> bool:
         return False
     if meter.trend.jumped >= _ENDED_SHARE * meter.level:
         return True
+    return meter.material and _goes_with(rss, meter)
+
+
+def _goes_with(rss: Meter, meter: Meter) -> bool:
+    """Whether RSS follows a meter in use for the most part."""
     known = rss.known & meter.known
-    if known.sum() < _LEAST_COUNT or not meter.material or not np.ptp(meter.points[known]):
+    if known.sum() < _LEAST_COUNT or not np.ptp(meter.points[known]) or not np.ptp(rss.points[known]):
         return False
     return bool(np.corrcoef(rss.points[known], meter.points[known])[0, 1] ** 2 > _EXPLAINED)
 

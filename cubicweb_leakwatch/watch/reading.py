@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.probe.sample import Sample
+from cubicweb_leakwatch.probe.sample import Sample, tasks_from_json
 
 # More samples of a process than this add nothing to a conclusion: every other one is dropped, again and again.
 _MOST_SAMPLES = 20_000
 # Unix seconds stay below this for three thousand years: more are milliseconds, and every rate would be wrong.
 _LATEST_T = 1e11
-_NUMBERS = tuple(f.name for f in dataclasses.fields(Sample) if f.name not in ("process", "types", "views"))
+_NUMBERS = tuple(f.name for f in dataclasses.fields(Sample) if f.name not in ("process", "types", "views", "tasks"))
+_WITH_FRACTIONS = ("t", "cgroup_pressure")
 _HINT = 'write one JSON object a line, for example {"t": 1700000000, "process": "web-1", "rss": 104857600}'
 
 
@@ -175,14 +176,25 @@ def _sample(data: dict[str, Any], ignored: Counter[str]) -> Sample:
         if value is None:
             continue
         if _is_measurement(value):
-            values[key] = float(value) if key == "t" else round(value)
+            values[key] = float(value) if key in _WITH_FRACTIONS else round(value)
         else:
             ignored[f"'{key}' left out: no measurement"] += 1
     for key in ("types", "views"):
         if data.get(key) is not None:
             values[key] = _counts(key, data[key], ignored)
+    if data.get("tasks") is not None:
+        values["tasks"] = _tasks(data["tasks"], ignored)
     process = data.get("process")
     return Sample(process="" if process is None else str(process), **values)
+
+
+def _tasks(told: object, ignored: Counter[str]) -> dict[str, dict[str, int]] | None:
+    """Return what is told of looping tasks; None when it makes no sense."""
+    try:
+        return tasks_from_json(told)
+    except ValueError:
+        ignored["'tasks' left out: no measurement"] += 1
+        return None
 
 
 def _counts(key: str, counts: object, ignored: Counter[str]) -> dict[str, int] | None:

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cubicweb_leakwatch.watch.arithmetic import log_sum_exp, normal_below, running_median, spread_of
+from cubicweb_leakwatch.watch.arithmetic import log_sum_exp, normal_below, running_median
 from cubicweb_leakwatch.watch.noise import Noise, noises
 from cubicweb_leakwatch.watch.regression import Fit, fit_all
 from cubicweb_leakwatch.watch.series import History
 from cubicweb_leakwatch.watch.shapes import END_POINTS, PRIOR, TAIL_POINTS, Family, shapes_for
+from cubicweb_leakwatch.watch.steps import jumps_of, stair_of
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -31,10 +32,12 @@ _SHAPE_RESOLUTION = 0.005
 # Growth goes on when its second half is at least this share as steep as its first.
 _GOES_ON = 0.3
 _TWO_HALVES = 12
-_MOST_JUMPS = 5
-_JUMP_DEVIATIONS = 8.0
-_JUMP_WINDOW = 3
-_START_POINTS = 6
+# How surely a stair that goes on is a leak, and not a cache that has been filling for the whole history.
+_STAIR = 0.9
+# Growth of which a smooth shape lays such a share to sudden steps beside it may be all steps.
+_JUMPED_SHARE = 0.2
+_PROVEN = 0.9
+_95 = 1.96
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Trend:
     much it grew from ``since`` on, ``jumped`` how much in sudden steps beside that,
     ``wandered`` how far it went from the shape and back before, for as long, ``left`` the share of a saturating
     growth still to come, ``ceiling`` where it ends. ``noise`` is the deviation of single points from it, ``fitted`` its
-    value at the points, ``z`` the rate in deviations.
+    value at the points, ``z`` the rate in deviations, ``stepwise`` whether growth is a stair.
     """
 
     growing: float
@@ -65,6 +68,7 @@ class Trend:
     ceiling: float | None = None
     noise: float = 0.0
     per_request: float | None = None
+    stepwise: bool = False
     fitted: Array = dataclasses.field(default_factory=lambda: np.zeros(0))
     log_likelihoods: Array = dataclasses.field(default_factory=lambda: np.zeros(0))
 
@@ -98,13 +102,17 @@ class Trends:
             return self._flat(y, known)
         level = float(np.median(y[known]))
         resolution = max(resolution, _SHAPE_RESOLUTION * float(np.ptp(y[known])))
-        jumps = _jumps(y[known], self.life[known])
+        jumps = jumps_of(y[known], self.life[known])
         log_prior = self._log_prior if prior is None else prior
         fits = [
             fit_all(noise, basis, self.shapes, self.life[known], np.column_stack([y[known] - level, jumps]), resolution)
             for noise, basis in self._whitened(known)
         ]
-        return self._averaged(fits, log_prior, y, known, jumps)
+        trend = self._averaged(fits, log_prior, y, known, jumps)
+        smooth = trend.growing > _STAIR and trend.jumped < _JUMPED_SHARE * trend.growth
+        # each start is a step, and where much is not proven what lies between the floors is a stair of our own making
+        one_way = self.life[0] == self.life[-1] and known.mean() >= _PROVEN
+        return trend if smooth or not one_way else self._by_steps(trend, y, known, resolution)
 
     def _whitened(self, known: Flags) -> list[tuple[Noise, Array]]:
         """Return each noise with the columns made independent under it, for the points that are known."""
@@ -205,6 +213,19 @@ class Trends:
         calm = running_median(left[before], min(max(1, size), int(before.sum()) // 4) | 1)
         return float(np.ptp(calm))
 
+    def _by_steps(self, trend: Trend, y: Array, known: Flags, resolution: float) -> Trend:
+        """Return the trend of a meter that no smooth shape fits because it grows by steps, and goes on to."""
+        stair = stair_of(self.t[known], y[known], resolution)
+        if stair is None:
+            return trend
+        margin, growing = _95 * stair.deviation, max(trend.growing, _STAIR)
+        weights: dict[Family, float] = {**dict.fromkeys(PRIOR, 0.0), "growing": growing, "flat": 1 - growing}
+        return dataclasses.replace(
+            trend, growing=growing, weights=weights, rate=stair.rate, low=stair.rate - margin, high=stair.rate + margin,
+            z=stair.rate / stair.deviation, since=stair.since, until=float(self.t[-1]), end_share=1.0,
+            growth=stair.growth, jumped=0.0, wandered=0.0, left=0.0, ceiling=None, stepwise=True,
+        )  # fmt: skip
+
     def _growth(self, fit: Fit, best: int) -> float:
         """Return how much the best model grew in the longest life, but for jumps: from its bend on, or to its end."""
         model, top = self.shapes.models[best], float(np.max(self.shapes.axes[self.shapes.models[best].axis]))
@@ -278,34 +299,3 @@ def _levels(left: Array, life: NDArray[np.int64]) -> Array:
     numbers, where = np.unique(life, return_inverse=True)
     medians = np.array([np.median(left[life == number]) for number in numbers])
     return np.asarray(medians[where], float)
-
-
-def _jumps(y: Array, life: NDArray[np.int64]) -> Array:
-    """Return the sum of the sudden steps of a meter up to each point: at most a few, far out of its usual moves."""
-    total = np.zeros(len(y))
-    if len(y) < 4 * _JUMP_WINDOW:
-        return total
-    smooth = running_median(y, _JUMP_WINDOW)
-    half = _JUMP_WINDOW // 2 + 1
-    # the level after a point less the level before it, each from the window that touches it
-    step = np.zeros(len(y))
-    step[half:-half] = smooth[2 * half - 1 : -1] - smooth[: -2 * half]
-    step[half:-half][life[2 * half - 1 : -1] != life[: -2 * half]] = 0.0
-    # what comes at once after a start is the start
-    step[np.arange(len(y)) - np.searchsorted(life, life) < _START_POINTS] = 0.0
-    usual = float(np.median(step))
-    least = _JUMP_DEVIATIONS * spread_of(step)
-    for _ in range(_MOST_JUMPS):
-        at = int(np.argmax(np.abs(step - usual)))
-        if abs(step[at] - usual) <= max(least, 1e-12):
-            break
-        # medians tell how much, but blur when: that is where two neighbours differ most, or three, where a point is
-        # made of samples from before and after
-        first = max(1, at - half)
-        parts = np.maximum(np.diff(y[first - 1 : at + half + 1]) * np.sign(step[at]), 0.0)
-        exactly = int(np.argmax(parts))
-        parts[: max(0, exactly - 1)] = parts[exactly + 2 :] = 0.0
-        total[first : first + len(parts)] += step[at] * np.cumsum(parts) / max(parts.sum(), 1e-12)
-        total[first + len(parts) :] += step[at]
-        step[max(0, at - _JUMP_WINDOW) : at + _JUMP_WINDOW + 1] = usual
-    return total

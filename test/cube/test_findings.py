@@ -19,7 +19,13 @@ from cubicweb_leakwatch import reports
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.probe.client import ProbeAddress
 from cubicweb_leakwatch.recording import conclusions, findings, history
-from cubicweb_leakwatch.recording.extensions import extensions_of, modules_in
+from cubicweb_leakwatch.recording.extensions import (
+    extension_of,
+    extensions_of,
+    keep_sources,
+    modules_in,
+    traced_extension,
+)
 from cubicweb_leakwatch.recording.findings import POINTS, Findings, read_deployments, spread_samples
 from cubicweb_leakwatch.recording.judge import judged
 from cubicweb_leakwatch.recording.records import record_measured
@@ -175,6 +181,16 @@ class FindingsTC(CubicWebTC):
             self.conclude(LEAK, LEAK, LEAK)
         assert self.recorded() == []
 
+    def test_it_is_looked_into_again_when_it_has_doubled(self):
+        """What was little at the first look may stand out now; and after some looks no more are taken."""
+        grown = [dataclasses.replace(LEAK, rate_bytes_per_h=3e6 * times) for times in (1, 1.5, 2.1, 5, 11, 23, 47)]
+        with mock.patch.object(reports, "look_at_growth", return_value=LOOK) as look:
+            counts = []
+            for finding in grown:
+                self.conclude(finding)
+                counts.append(look.call_count)
+        assert counts == [1, 1, 2, 3, 4, 4, 4]
+
     def test_a_look_that_fails_leaves_the_holder_unknown(self):
         """No room for a copy, or nobody there: the finding opens all the same, and the look is tried again."""
         nameless = dataclasses.replace(LEAK, holder=None)
@@ -193,6 +209,13 @@ class FindingsTC(CubicWebTC):
             self.conclude(native)
         (found,) = conclusions.read_findings(self.directory)
         assert "lxml.etree" in found["evidence"]["extensions"] and "lxml.etree" in found["evidence"]["notes"][1]
+        assert found["evidence"]["extension"] is None
+        sources = [{"file": "src/lxml/etree.c", "bytes": 900}, {"file": "src/other/x.c", "bytes": 9000}]
+        keep_sources(self.directory, "web-1", os.getpid(), sources)
+        with mock.patch.object(findings, "find_probes", return_value=here):
+            self.conclude(native)
+        (found,) = conclusions.read_findings(self.directory)
+        assert found["evidence"]["extension"] == "lxml.etree" and "lxml.etree" in found["evidence"]["notes"][1]
         self.conclude(native)
         (found,) = conclusions.read_findings(self.directory)
         assert found["evidence"] == {"notes": ["first"]}
@@ -302,3 +325,24 @@ def test_extensions_are_named_as_modules():
     ]
     assert modules_in(maps) == ("_cffi_backend", "multidict._multidict", "ours")
     assert extensions_of(2**22 + 1) == ()
+
+
+def test_a_source_of_c_belongs_to_an_extension_or_to_its_package():
+    """By its own name; else by its package, which may have several extensions; the interpreter's belong to none."""
+    loaded = ("lxml.etree", "lxml.objectify", "multidict._multidict", "psutil._psutil_linux")
+    assert extension_of("src/lxml/objectify.c", loaded) == "lxml.objectify"
+    assert extension_of("src/lxml/helpers.h", loaded) == "lxml"
+    assert extension_of("multidict/_multilib/istr.h", loaded) == "multidict._multidict"
+    assert extension_of("Objects/unicodeobject.c", loaded) is None
+
+
+def test_a_recording_names_the_extension_of_the_process_it_was_made_of(tmp_path):
+    """Not when it was of another process, when none stands out, or when there is none."""
+    loaded = ("lxml.etree", "multidict._multidict")
+    assert traced_extension(tmp_path, "web-1", 7, loaded) is None
+    sources = [{"file": "multidict/_multidict.c", "bytes": 300}, {"file": "src/lxml/etree.c", "bytes": 100}]
+    keep_sources(tmp_path, "web-1", 7, sources)
+    assert traced_extension(tmp_path, "web-1", 7, loaded) == ("multidict._multidict", 0.75)
+    assert traced_extension(tmp_path, "web-1", 8, loaded) is None
+    keep_sources(tmp_path, "web-1", 7, [{**source, "bytes": 5} for source in sources])
+    assert traced_extension(tmp_path, "web-1", 7, loaded) is None

@@ -61,3 +61,49 @@ def test_a_deployment_without_effect_is_no_sentence():
     """Only what fixed, brought or did not fix a leak is told."""
     assert deployed_sentence({"evidence": {"deployment": {"t": 0, "effect": "no leak before or after"}}}) == ""
     assert deployed_sentence({"evidence": {}}) == ""
+
+
+HOUR_AGO = NOW - 3600
+PAGES = {"type": "builtins.str", "objects": 200, "bytes": 50_000_000, "holder": "app.render (functools.cache)"}
+PAGES |= {"fingerprint": "ef", "known": None}
+
+
+def test_long_strings_that_somebody_holds_are_no_c_extensions_memory() -> None:
+    """Pages of 250 kB come from malloc; a cache of them is Python's, and its holder is named."""
+    native = Finding("web-1", "native", since=HOUR_AGO, rate_bytes_per_h=6e7)
+    found = refined(native, {"types": [], "piles": [], "long": [PAGES], "short": [], "t": NOW}, NOW)
+    assert (found.kind, found.holder) == ("python-objects", "app.render (functools.cache)")
+    assert [culprit.type for culprit in found.culprits] == ["builtins.str"]
+    assert "ask leak-holders" in found.advice.lower()
+
+
+def test_strings_that_are_too_few_explain_nothing() -> None:
+    """Fifty MB of texts are not what a growth of two hundred is made of, whatever the kind."""
+    look = {"types": [], "piles": [], "long": [PAGES], "short": [PAGES], "t": NOW}
+    for kind in ("native", "python-memory"):
+        fast = Finding("web-1", kind, since=HOUR_AGO, rate_bytes_per_h=2e8)
+        assert refined(fast, look, NOW).kind == kind and refined(fast, look, NOW).holder is None
+
+
+def test_short_strings_that_somebody_holds_have_a_holder() -> None:
+    """They are Python's own blocks already; who holds them is told."""
+    look = {"types": [], "piles": [], "long": [], "short": [PAGES], "t": NOW}
+    found = refined(Finding("web-1", "python-memory", since=HOUR_AGO, rate_bytes_per_h=6e7), look, NOW)
+    assert (found.kind, found.holder) == ("python-memory", "app.render (functools.cache)")
+
+
+def test_what_was_looked_at_is_laid_beside_what_had_grown_by_then() -> None:
+    """Three hours later the same look still explains the same growth."""
+    look = {"types": [], "piles": [], "long": [PAGES], "short": [], "t": NOW}
+    native = Finding("web-1", "native", since=HOUR_AGO, rate_bytes_per_h=6e7)
+    assert refined(native, look, NOW + 3 * 3600).kind == "python-objects"
+
+
+def test_what_came_is_laid_beside_what_will_go() -> None:
+    """A hundred came in an hour, among many that stay; two hundred wait for the collector: nothing has leaked yet."""
+    trash = {"types": [about(instances=800, unreached=200, unreachable=200)], "piles": [], "t": NOW}
+    for kind in ("python-objects", "python-memory"):
+        soon = Finding("web-1", kind, since=HOUR_AGO, rate_bytes_per_h=6e7, culprits=LEAK.culprits)
+        assert refined(soon, trash, NOW).kind == "warming-up"
+        much = Finding("web-1", kind, since=HOUR_AGO, rate_bytes_per_h=6e7, culprits=(Culprit("app.Entry", 700.0),))
+        assert refined(much, trash, NOW).leak

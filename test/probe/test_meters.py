@@ -79,6 +79,14 @@ def test_the_limit_of_the_control_group_is_told(monkeypatch):
     meters._cgroup_limit.cache_clear()
 
 
+def test_memory_pressure_is_told_as_it_is_read(monkeypatch):
+    """In percent, and left out where the kernel does not count it."""
+    monkeypatch.setattr(meters, "read_pressure", lambda: 12.34)
+    assert meters.take_sample(state()).as_json()["cgroup_pressure"] == 12.34
+    monkeypatch.setattr(meters, "read_pressure", lambda: None)
+    assert "cgroup_pressure" not in meters.take_sample(state()).as_json()
+
+
 def test_requests_are_counted_by_view_within_bounds():
     """A site that invents view names for ever fills one counter, not our memory."""
     counted = state()

@@ -22,7 +22,7 @@ def test_unknown_numbers_are_left_out_never_zero():
 
 def test_a_sample_survives_the_way_through_json():
     """Writing and reading back gives the same sample."""
-    sample = Sample(t=1.0, rss=2, process="web-1", pid=3, gc_objects=4, types={"a.B": 5}, views={"index": 6})
+    sample = Sample(t=1.0, rss=2, process="web-1", pid=3, cgroup_pressure=4.25, types={"a.B": 5}, views={"index": 6})
     assert Sample.from_json(json.loads(json.dumps(sample.as_json()))) == sample
 
 

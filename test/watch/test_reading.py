@@ -50,6 +50,14 @@ def test_a_whole_document_is_read_too(wrap: Any) -> None:
         assert len(read_samples(json.dumps(wrap([GOOD, GOOD]), indent=indent).splitlines(keepends=True))) == 2
 
 
+def test_looping_tasks_and_pressure_are_read_as_they_were_written() -> None:
+    """A file of a scheduler names its task as the instance itself does; what a task left may be less than nothing."""
+    told = {"app.poll": {"runs": 3, "blocks": -7, "malloc": 4096}}
+    (sample,) = read_samples(lines({**GOOD, "tasks": told, "cgroup_pressure": 12.5}))
+    assert (sample.tasks, sample.cgroup_pressure) == (told, 12.5)
+    assert read(lines({**GOOD, "tasks": [1]})).ignored == {"'tasks' left out: no measurement": 1}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
