@@ -3,9 +3,11 @@
     python benchmarks/watch_cost.py [--rounds N] [--requests N] [--every SECONDS]
 
 Two instances, one with CubicWeb's web cube alone and one with this cube too, are each loaded into a process that serves
-requests in itself, as a WSGI server's thread would. They take turns, in an order that is drawn; the one with the cube
-is sampled all the while as the looping task would do it, type counts from a forked copy among them, and what that takes
-in the process counts. The figure is processor time a request, of the process and what it forked: the host may be busy.
+requests in itself, as a WSGI server's thread would; anew, with another seed of Python's hashes, ``--starts`` times: the
+order of sets decides how CubicWeb plans a query, and alone makes a page a fifth dearer or cheaper. They take turns, in
+an order that is drawn; the one with the cube is sampled all the while as the looping task would do it, type counts from
+a forked copy among them, and what that takes in the process counts. The figure is processor time a request, of the
+process and what it forked: the host may be busy.
 """
 
 import argparse
@@ -32,16 +34,16 @@ MIB = 1024**2
 class Worker:
     """An instance in a process of its own."""
 
-    def __init__(self, home: Path, cube: str) -> None:
+    def __init__(self, instance: Instance, cube: str, seed: int, served_s: float) -> None:
+        """``served_s``: for how long the process before it has served since its last sample."""
         self.watched = cube == "leakwatch"
-        self.instance = Instance(home / cube, traffic.free_port(), name=cube, cubes=(cube,))
-        self.instance.create()
         self.samples = 0
-        self.served_s = 0.0
-        self.meter = Meter(self.instance.home / "run" / "leakwatch", cube, types=50, interval_s=60.0)
+        self.served_s = served_s
+        self.meter = Meter(instance.home / "run" / "leakwatch", cube, types=50, interval_s=60.0)
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("watch_cost_worker.py")), cube],
-            env=self.instance.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-W", "ignore", str(Path(__file__).with_name("watch_cost_worker.py")), cube],
+            env={**instance.environment(), "PYTHONHASHSEED": str(seed)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
 
     def round(self, requests: int, every: float) -> dict[str, Any]:
@@ -69,34 +71,45 @@ class Worker:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--starts", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=6, help="rounds a start")
     parser.add_argument("--requests", type=int, default=120, help="requests a round")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two samples")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="leakcost-") as folder:
-        workers = [Worker(Path(folder), cube) for cube in ("web", "leakwatch")]
-        for worker in workers:
-            worker.round(5 * options.requests, options.every)
+        instances = {}
+        for cube in ("web", "leakwatch"):
+            instances[cube] = Instance(Path(folder) / cube, traffic.free_port(), name=cube, cubes=(cube,))
+            instances[cube].create()
         taken: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-        for _ in range(options.rounds):
-            for worker in random.sample(workers, 2):
-                taken[worker.watched].append(worker.round(options.requests, options.every))
-        for worker in workers:
-            worker.process.communicate()
-        report(taken, options.requests)
-        print(f"{workers[1].samples} samples were taken meanwhile.")
+        samples, served_s = 0, 0.0
+        for seed in range(options.starts):
+            workers = [Worker(instance, cube, seed, served_s) for cube, instance in instances.items()]
+            for worker in workers:
+                worker.round(options.requests, options.every)
+            for _ in range(options.rounds):
+                for worker in random.sample(workers, 2):
+                    taken[worker.watched].append(worker.round(options.requests, options.every))
+            for worker in workers:
+                worker.process.communicate()
+                samples += worker.samples
+            served_s = workers[1].served_s
+        report(taken, options.requests, options.rounds)
+        print(f"{samples} samples were taken meanwhile.")
 
 
-def report(taken: dict[bool, list[dict[str, Any]]], requests: int) -> None:
-    """Print the table."""
+def report(taken: dict[bool, list[dict[str, Any]]], requests: int, rounds: int) -> None:
+    """Print the table; what is drawn for the interval is starts, as the rounds of one are alike."""
     print("| | processor time a request | resident memory |\n| --- | --- | --- |")
     for watched, name in ((False, "without the cube"), (True, "with it")):
         each = statistics.median(told["cpu_s"] for told in taken[watched]) / requests
-        print(f"| {name} | {each * 1000:.2f} ms | {taken[watched][-1]['rss'] / MIB:.1f} MiB |")
-    ratios = np.array([a["cpu_s"] / b["cpu_s"] for a, b in zip(taken[True], taken[False], strict=True)])
-    drawn = np.random.default_rng(1).choice(ratios, (2000, len(ratios)))
-    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
-    print(f"\nRatio of a pair of rounds: median {np.median(ratios):.4f} (95 %: {low:.4f} to {high:.4f}).")
+        rss = statistics.median(told["rss"] for told in taken[watched])
+        print(f"| {name} | {each * 1000:.2f} ms | {rss / MIB:.1f} MiB |")
+    pairs = np.array([a["cpu_s"] / b["cpu_s"] for a, b in zip(taken[True], taken[False], strict=True)])
+    starts = np.median(pairs.reshape(-1, rounds), axis=1)
+    drawn = np.random.default_rng(1).choice(starts, (2000, len(starts)))
+    low, high = np.quantile(np.mean(drawn, axis=1), [0.025, 0.975])
+    print(f"\nRatio of a pair of starts: mean {np.mean(starts):.4f} (95 %: {low:.4f} to {high:.4f}).")
 
 
 if __name__ == "__main__":

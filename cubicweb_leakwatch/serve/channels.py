@@ -18,6 +18,9 @@ from cubicweb_leakwatch.serve.books import Abandoned, Account, Books
 LINGER_S = 2.0
 """How long a client may take to close after our last byte; closing earlier could destroy that byte (RST)."""
 
+LONGEST_PATH = 200
+"""Characters of a path that a record keeps: twenty of them must fit into a datagram."""
+
 SILENT = "connected, silent"
 
 
@@ -112,6 +115,15 @@ class DrainChannel(HTTPChannel):  # type: ignore[misc]
         """Return the constructor of this connection's requests; made anew so that no reference cycle is kept."""
         return partial(DrainRequest, self.account)
 
+    @property
+    def last_activity(self) -> float:
+        """When a byte came or went last, by the monotonic clock: the wall clock, which waitress sets here, may jump."""
+        return self._last_activity
+
+    @last_activity.setter
+    def last_activity(self, _wall_s: float) -> None:
+        self._last_activity = time.monotonic()
+
     # Loop thread ------------------------------------------------------------------------------------------------------
 
     def readable(self) -> bool:
@@ -168,6 +180,13 @@ class DrainChannel(HTTPChannel):  # type: ignore[misc]
             self.closed_idle = True
             self.finish()
 
+    def end_silence(self) -> None:
+        """Close a connection on which nothing moves: between two requests with FIN, else for good."""
+        if self.idle:
+            self.finish_idle()
+        elif not self.requests and self.linger_until is None:
+            self.will_close = True
+
     def give_up(self) -> None:
         """Close although an answer is due, and name what is lost. A connection that never spoke loses nothing."""
         named = self._unsent() + [self._name(request) for request in self._open_requests()]
@@ -201,7 +220,7 @@ class DrainChannel(HTTPChannel):  # type: ignore[misc]
 
     def _name(self, request: Any) -> Abandoned:
         began = request.began_at or self.account.accepted_at
-        return Abandoned(getattr(request, "path", "?"), round(time.monotonic() - began, 1), self._state_of(request))
+        return Abandoned(_path_of(request), round(time.monotonic() - began, 1), self._state_of(request))
 
     def _state_of(self, request: Any) -> str:
         if request is self.request:
@@ -221,7 +240,7 @@ class DrainChannel(HTTPChannel):  # type: ignore[misc]
 
     def response_made(self, request: DrainRequest) -> None:
         """Note that a task has written all of its response."""
-        self.last_path, self.last_began = getattr(request, "path", "?"), request.began_at or self.account.accepted_at
+        self.last_path, self.last_began = _path_of(request), request.began_at or self.account.accepted_at
         with self.outbuf_lock:
             self.account.response_ends_at(self.account.sent + self.total_outbufs_len)
 
@@ -238,3 +257,7 @@ class DrainChannel(HTTPChannel):  # type: ignore[misc]
             return connection is not None and bool(connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except OSError:
             return False
+
+
+def _path_of(request: Any) -> str:
+    return str(getattr(request, "path", "?"))[:LONGEST_PATH]

@@ -91,7 +91,10 @@ class ControlSocket:
         for fd in list(self.conversations):
             self._end(fd)
         self.listener.close()
-        os.unlink(f"{self.directory}/{SOCKET}")  # noqa: PTH108
+        try:
+            os.unlink(f"{self.directory}/{SOCKET}")  # noqa: PTH108
+        except OSError:  # somebody has cleaned up
+            return
 
     def _read(self, talk: Conversation) -> None:
         chunk = talk.connection.recv(MAX_QUESTION)

@@ -5,6 +5,7 @@ Signal handlers set a flag and wake the loop; the loop acts. Nothing is ever rai
 
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import time
@@ -22,11 +23,24 @@ from cubicweb_leakwatch.serve.channels import Desk, DrainChannel
 
 LOG = logging.getLogger("leakwatch.serve")
 
+MOST_CONNECTIONS = 2000
+SILENCE_S = 120.0
+"""After so long without a byte from or to a client its connection is given up, as waitress does."""
+
+
+def connections_at_most() -> int:
+    """Return how many clients may be connected: the application needs descriptors too, and accept(2) must not fail."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_CONNECTIONS if allowed == resource.RLIM_INFINITY else max(64, min(MOST_CONNECTIONS, allowed - 256))
+
+
 SETTINGS: Mapping[str, Any] = {
     # select() breaks at descriptor 1024.
     "asyncore_use_poll": True,
     # Idle connections of a draining worker count too.
-    "connection_limit": 2000,
+    "connection_limit": connections_at_most(),
+    # By the wall clock, which may jump: see ``_sweep``.
+    "channel_timeout": 10**10,
     "backlog": 1024,
     "clear_untrusted_proxy_headers": True,
 }
@@ -73,6 +87,7 @@ class DrainingServer:
         for server in self._servers:
             server.channel_class = partial(DrainChannel, self.desk)
         self._wanted: list[int] = []
+        self._closed = False
         self._next_sweep = 0.0
         self.drain_began: float | None = None
         self.in_flight_at_drain: int | None = None
@@ -87,9 +102,11 @@ class DrainingServer:
 
     def tell(self, number: int, _frame: object = None) -> None:
         """Have the loop act on one of those signal numbers; safe in a signal handler and from any thread."""
+        if self._closed:
+            return
         self._wanted.append(number)
         # The loop may be in its sleep of a second; pulling takes no lock, so a handler may do it.
-        with contextlib.suppress(OSError):  # SIGTERM once more, when the loop has ended
+        with contextlib.suppress(OSError):
             self._servers[0].pull_trigger()
 
     def balance(self) -> Balance:
@@ -124,7 +141,10 @@ class DrainingServer:
         self.in_flight_at_drain = self.desk.in_flight
         LOG.info("event=drain in_flight=%d connections=%d", self.in_flight_at_drain, len(self.desk.channels))
         for callback in self.on_drain:
-            callback()
+            try:
+                callback()
+            except Exception:
+                LOG.exception("event=drain-callback-failed")
 
     @staticmethod
     def _accept_waiting(server: Any) -> None:
@@ -142,6 +162,8 @@ class DrainingServer:
                 channel.handle_close()
             elif self.drain_began is not None and now - self.drain_began >= self.times.idle_s and channel.idle:
                 channel.finish_idle()
+            elif now - channel.last_activity >= SILENCE_S:
+                channel.end_silence()
         if self.drain_began is not None and now - self.drain_began >= self.times.limit_s:
             self._give_up()
 
@@ -164,6 +186,7 @@ class DrainingServer:
         return 1.0 if self.drain_began is None else SWEEP_S
 
     def _close(self) -> None:
+        self._closed = True
         # Threads past the time limit are not waited for: they end with the process.
         self._dispatcher.shutdown(cancel_pending=True, timeout=0 if self._busy_threads() else 1)
         for server in self._servers:

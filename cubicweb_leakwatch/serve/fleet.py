@@ -139,7 +139,8 @@ class Fleet:
     def next_deadline(self) -> float | None:
         """Return the monotonic time of the next thing to do, None when all is quiet."""
         deadlines = [worker.deadline for worker in self.workers.values()]
-        deadlines += [slot.retry_at for slot in self.slots.values() if slot.current is None]
+        if not self.stopping:
+            deadlines += [slot.retry_at for slot in self.slots.values() if slot.current is None]
         deadlines.append(self.replacements.next_deadline())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 

@@ -14,6 +14,7 @@ from cubicweb_leakwatch.serve.records import Restart, Slot, Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from cubicweb_leakwatch.serve.fleet import Fleet
@@ -37,32 +38,37 @@ def try_program() -> int:
     return os.posix_spawn(sys.executable, [*_command(CHECK)], dict(os.environ))
 
 
-def exec_program(text: str, keep_open: list[int]) -> None:
-    """Replace this program; returns only if that is impossible.
+def exec_program(text: str, keep_open: list[int], disturbed: Callable[[], bool]) -> None:
+    """Replace this program; returns only if that is impossible, or ``disturbed`` says that a signal came meanwhile.
 
     Signals stay blocked across exec: until the new handlers are installed, SIGHUP would end the process.
     """
     descriptor = os.memfd_create("leakwatch", 0)
     os.write(descriptor, text.encode())
     os.lseek(descriptor, 0, os.SEEK_SET)
-    for fd in keep_open:
-        os.set_inheritable(fd, True)
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        os.execv(sys.executable, _command(str(descriptor)))
+        for fd in keep_open:
+            os.set_inheritable(fd, True)
+        if not disturbed():
+            os.execv(sys.executable, _command(str(descriptor)))
     except OSError:
-        signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR1])
-        os.close(descriptor)
+        pass
+    # Workers started from now on must hold neither the lock nor our sockets.
+    for fd in keep_open:
+        os.set_inheritable(fd, False)
+    os.close(descriptor)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR1])
 
 
 def dump_fleet(fleet: Fleet) -> dict[str, Any]:
     """Return what the next launcher must know of a fleet in which nothing is going on."""
     return {
         "workers_wanted": fleet.workers_wanted,
-        "slots": [{name: getattr(slot, name) for name in KEPT_OF_SLOTS} for slot in fleet.slots.values()],
-        "wishes": [{name: getattr(wish, name) for name in KEPT_OF_WISHES} for wish in fleet.replacements.queue],
+        "slots": [_fields(slot, KEPT_OF_SLOTS) for slot in fleet.slots.values()],
+        "wishes": [_fields(wish, KEPT_OF_WISHES) for wish in fleet.replacements.queue],
         "begun": list(fleet.replacements.gate.begun),
-        "workers": [{name: getattr(worker, name) for name in KEPT} for worker in fleet.workers.values()],
+        "workers": [_fields(worker, KEPT) for worker in fleet.workers.values()],
         "origin": fleet.replacements.origin,
         "count": fleet.replacements.count,
     }
@@ -75,19 +81,27 @@ def restore_fleet(fleet: Fleet, state: dict[str, Any]) -> None:
     fleet.replacements.gate.begun.extend(state["begun"])
     for row in state["slots"]:
         slot = fleet.slots[row["name"]] = Slot(row["name"], row["role"])
-        for name in KEPT_OF_SLOTS:
-            setattr(slot, name, row[name])
+        _fill(slot, row, KEPT_OF_SLOTS)
     for row in state["wishes"]:
         wish = Restart(row["id"], row["process"], row["reason"], row["by"], row["requested_at"])
-        for name in KEPT_OF_WISHES:
-            setattr(wish, name, row[name])
+        _fill(wish, row, KEPT_OF_WISHES)
         fleet.replacements.queue.append(wish)
     for row in state["workers"]:
         worker = Worker(row["name"], row["role"], row["generation"], row["pid"], row["started_at"])
-        for name in KEPT:
-            setattr(worker, name, row[name])
+        _fill(worker, row, KEPT)
         fleet.workers[worker.pid] = worker
         fleet.slots[worker.name].current = worker
+
+
+def _fields(thing: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return what the next launcher keeps; after an upgrade it may ask for more than this one has."""
+    return {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+
+
+def _fill(thing: Any, row: dict[str, Any], names: tuple[str, ...]) -> None:
+    for name in names:
+        if name in row:
+            setattr(thing, name, row[name])
 
 
 def is_quiet(fleet: Fleet) -> bool:

@@ -46,7 +46,10 @@ class ProcessHands:
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a child that has not been reaped, so that its pid cannot be another's."""
-        os.kill(pid, number)
+        try:
+            os.kill(pid, number)
+        except OSError as error:  # it has become another user, and cannot be asked
+            log("not-signalled", pid=pid, signal=number, why=error.strerror)
 
     def ready(self, worker: Worker) -> None:
         """Let a booted child compete for the processor like any other."""

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 # The longest sleep: SIGUSR1 is collected, not delivered, and the watched memory of strangers is read this often.
 LONGEST_WAIT_S = 1.0
+PAUSE_AFTER_FAILURE_S = 0.2
+# Read in one pass: strangers may send to the notify socket as well, and must not keep us from the rest.
+NOTICES_A_PASS = 256
 
 
 class Launcher:
@@ -96,7 +99,12 @@ class Launcher:
             log("launcher-started", pid=os.getpid(), instance=self.spec.instance, listening=",".join(self.listening))
             self.fleet.start(time.monotonic())
         while self.fleet.workers or not (self.fleet.stopping or self.fleet.failed):
-            self.step()
+            try:
+                self.step()
+            except Exception as error:
+                # All the workers are our children: whatever went wrong here, they are served on.
+                log("step-failed", why=f"{type(error).__name__}: {error}")
+                time.sleep(PAUSE_AFTER_FAILURE_S)
         return self._end()
 
     def step(self) -> None:
@@ -119,8 +127,8 @@ class Launcher:
         self.control.expire(now)
         self.minder.look(self._unguarded(), now)
         self.fleet.tick(now)
-        if self.handing_over and handover().is_quiet(self.fleet):
-            self._hand_over()
+        if self.handing_over:
+            self._hand_over_in_turn()
         if self.fleet.failed and not self.fleet.stopping:
             self._stop(now)
         self._tell_manager(now)
@@ -166,10 +174,13 @@ class Launcher:
         elif number == signal.SIGTTOU:
             self.fleet.change_workers(self.fleet.workers_wanted - 1, now)
         elif number == signal.SIGUSR2 and self.trial is None and not self.fleet.stopping:
-            self.trial = handover().try_program()
+            self._try_program()
 
     def _take_notices(self, now: float) -> None:
-        while (notice := self.notices.receive()) is not None:
+        for _each in range(NOTICES_A_PASS):
+            notice = self.notices.receive()
+            if notice is None:
+                return
             self.hearing.take(*notice, now)
 
     def _want(self, pid: int, reason: str, *, planned: bool = False) -> None:
@@ -199,6 +210,20 @@ class Launcher:
 
     # Handover -------------------------------------------------------------------------------------------------------
 
+    def _try_program(self) -> None:
+        try:
+            self.trial = handover().try_program()
+        except Exception as error:  # whatever an upgrade has left on disk, or no process to be had
+            log("handover-refused", why=f"{type(error).__name__}: {error}")
+
+    def _hand_over_in_turn(self) -> None:
+        try:
+            if handover().is_quiet(self.fleet):
+                self._hand_over()
+        except Exception as error:  # the program on disk does not know this one's fleet
+            self.handing_over = False
+            log("handover-refused", why=f"{type(error).__name__}: {error}")
+
     def _on_trial(self, status: int) -> None:
         """The new program was tried in a child: take its place in turn, or go on as we are."""
         self.trial = None
@@ -224,7 +249,10 @@ class Launcher:
         self.manager.restore(os.environ)
         kept = [self.control.fileno(), self.runtime.lock_fd, self.notices.fileno()]
         kept += [listener.fileno() for listener in self.listeners]
-        handover().exec_program(json.dumps({"spec": self.spec.fields(), "state": state}), kept)
+        document = json.dumps({"spec": self.spec.fields(), "state": state})
+        handover().exec_program(document, kept, self.signals.are_waiting)
+        # A signal that came in the last moment is heard first.
+        self.handing_over = self.signals.are_waiting()
         log("handover-failed", pid=os.getpid())
 
     # Upward and out ---------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class Notices:
         if values.get("STOPPING") == "1" and worker.state == DRAINING:
             worker.state = STOPPING
         extension_us = whole(values.get("EXTEND_TIMEOUT_USEC", ""))
-        if extension_us is not None and worker.deadline is not None:
+        if extension_us is not None and worker.deadline is not None and not self.fleet.stopping:
             wished = now + extension_us / 1e6
             worker.deadline = max(worker.deadline, min(wished, now + LONGEST_EXTENSION_S))
 

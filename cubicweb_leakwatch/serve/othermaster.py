@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.probe.client import ask
@@ -23,10 +24,13 @@ from cubicweb_leakwatch.probe.runtime import find_probes
 from cubicweb_leakwatch.serve.gate import Gate
 from cubicweb_leakwatch.serve.journal import Journal
 from cubicweb_leakwatch.serve.masters import CANNOT, master_of, replace
-from cubicweb_leakwatch.serve.records import Restart, Worker
+from cubicweb_leakwatch.serve.records import SUCCESSOR_FAILED, Restart, Worker
 from cubicweb_leakwatch.serve.spec import Policy
 
 LOG = logging.getLogger("leakwatch.othermaster")
+
+FAILED_PAUSE_S = 3600.0
+"""gunicorn keeps a worker that did not answer in time beside the others: one more each minute would fill the host."""
 
 LOCK = "othermaster.lock"
 HERE = str(Path(__file__).resolve().parents[2])
@@ -116,17 +120,24 @@ def _why_not(directory: Path, errand: Errand, restart: Restart) -> str:
     if errand.automatic and not gate.takes_wishes():
         return "automatic restarts are off"
     now = time.monotonic()
-    gate.begun.extend(now - ago for ago in _ages(Journal(str(directory)).after("")))
+    records = [json.loads(line) for line in Journal(str(directory)).after("")]
+    failed = [each for each in records if each["outcome"] == SUCCESSOR_FAILED]
+    if errand.automatic and any(_age_s(each) < FAILED_PAUSE_S for each in failed):
+        return "a successor did not answer within the last hour, and the master may have kept it"
+    gate.begun.extend(now - ago for ago in _ages(records))
     old = Worker(errand.name, "web", 1, errand.pid, 0.0)
     held = gate.refusal(restart, old, now)
     return held or ("leakwatch-restart is advise: nothing is done" if gate.only_advises(restart) else "")
 
 
-def _ages(lines: list[str]) -> Iterator[float]:
+def _ages(records: list[dict[str, Any]]) -> Iterator[float]:
     """Yield how many seconds ago each automatic restart of the journal began."""
-    for record in map(json.loads, lines):
-        if record["by"] in ("worker", "policy") and record["outcome"] != "successor-failed":
-            yield time.time() - datetime.datetime.fromisoformat(record["requested_at"]).timestamp()
+    counted = [each for each in records if each["outcome"] != SUCCESSOR_FAILED]
+    return (_age_s(each) for each in counted if each["by"] in ("worker", "policy"))
+
+
+def _age_s(record: dict[str, Any]) -> float:
+    return time.time() - datetime.datetime.fromisoformat(record["requested_at"]).timestamp()
 
 
 @contextlib.contextmanager

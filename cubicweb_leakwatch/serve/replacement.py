@@ -54,8 +54,14 @@ class Replacements(Wishes):
         self.queue = deque(wish for wish in self.queue if wish.process != slot.name)
         for key in (slot.name, f"{slot.name} waits", f"{slot.name} advice"):
             self.fleet.flags.pop(key, None)
-        if self.active is not None and self.active.process == slot.name and slot.successor is not None:
+        active = self.active
+        if active is None or active.process != slot.name:
+            return
+        if active.stage == STARTING or active.old_pid is None:
             self._finish(SUCCESSOR_FAILED, "the slot was given up")
+        else:
+            # Its old worker drains: its end closes the record, and nobody need wait for it.
+            self.active, self.leaving[active.old_pid] = None, active
 
     def give_up(self) -> None:
         """Drop what is not yet being drained: the instance stops."""
@@ -109,6 +115,7 @@ class Replacements(Wishes):
         if worker.role == SCHEDULER and not self.fleet.stopping:
             slot = self.fleet.slots[worker.name]
             restart.stage, restart.outcome = STARTING, DRAIN_TIMEOUT if late else None
+            slot.current = None
             restart.new_pid = _pid_of(self.fleet.start_in(slot, now))
             return True
         self.leaving.pop(worker.pid, None)
@@ -153,7 +160,8 @@ class Replacements(Wishes):
         if restart is None:
             return
         restart.balance = {name: report[name] for name in BALANCE if isinstance(report.get(name), int)}
-        restart.named = [row for row in report.get("abandoned_requests", ()) if isinstance(row, dict)][:20]
+        rows = report.get("abandoned_requests")
+        restart.named = [row for row in rows if isinstance(row, dict)][:20] if isinstance(rows, list) else []
         if report.get("final"):
             restart.drained_at = self.fleet.hands.wall()
             self._let_leave(restart, pid)

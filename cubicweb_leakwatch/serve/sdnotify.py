@@ -22,13 +22,16 @@ def notify(address: str | None, **values: object) -> bool:
     """Send NAME=VALUE lines to a notify socket; False when there is none or it does not take them."""
     if not address:
         return False
-    text = "\n".join(f"{name}={value}" for name, value in values.items())
+    text = "\n".join(f"{name}={value}".replace("\n", " ") for name, value in values.items())
     target = "\0" + address[1:] if address.startswith("@") else address
-    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    except OSError:  # no descriptor left: what is told matters less than what is served
+        return False
     # A manager that does not read must not hang us.
     sender.settimeout(1.0)
     try:
-        sender.sendto(text.encode(), target)
+        sender.sendto(text.encode(errors="replace"), target)
     except OSError:
         return False
     finally:
@@ -57,17 +60,13 @@ class NotifyReceiver:
         return self.socket.fileno()
 
     def receive(self) -> tuple[int, dict[str, str]] | None:
-        """Return (sender's pid, values) of one datagram of our own user, None when there is no more."""
-        while True:
-            try:
-                data, ancillary, _flags, _from = self.socket.recvmsg(
-                    DATAGRAM_SIZE, socket.CMSG_SPACE(CREDENTIALS_SIZE) * 2
-                )
-            except BlockingIOError:
-                return None
-            pid = _trusted_sender(ancillary)
-            if pid is not None:
-                return pid, parse(data)
+        """Return (sender's pid, values) of one datagram, None when there is no more; pid 0 for another user's."""
+        try:
+            data, ancillary, _flags, _from = self.socket.recvmsg(DATAGRAM_SIZE, socket.CMSG_SPACE(CREDENTIALS_SIZE) * 2)
+        except BlockingIOError:
+            return None
+        pid = _trusted_sender(ancillary)
+        return (0, {}) if pid is None else (pid, parse(data))
 
     def close(self) -> None:
         """Close the socket."""

@@ -43,6 +43,10 @@ class SignalQueue:
             taken.append(self._pending.popleft())
         return taken
 
+    def are_waiting(self) -> bool:
+        """Whether a signal came that nobody has taken yet."""
+        return bool(self._pending)
+
     @staticmethod
     def take_senders() -> list[int]:
         """Return the pids that sent SIGUSR1 since the last call."""

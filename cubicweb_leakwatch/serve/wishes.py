@@ -85,6 +85,8 @@ class Wishes:
         for wish in list(self.queue):
             slot = self.fleet.slots[wish.process]
             old = slot.current
+            if wish.not_before <= now:
+                wish.not_before = 0.0  # a moment that has passed would be a deadline for ever
             if self._has_lapsed(wish, old, now):
                 self._drop(wish)
             elif old is not None and self._is_due(wish, old, now) and self.turns.has_come(wish, now):
@@ -94,7 +96,7 @@ class Wishes:
 
     def free_to_begin(self) -> bool:
         """Whether a wish waits for nothing but its turn."""
-        return any(wish.held is None for wish in self.queue)
+        return any(wish.held is None and not wish.not_before for wish in self.queue)
 
     def next_deadline(self) -> float | None:
         """Return when the next wish may begin, None while one is being done or none waits for its time."""

@@ -4,9 +4,11 @@ It also serves alone, under a service manager that holds the socket: past its li
 manager starts the next one while the socket's queue waits.
 """
 
+import contextlib
 import importlib
 import logging
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -94,9 +96,20 @@ def own_directory(name: str) -> Path:
 
 def default_runtime_dir(name: str) -> str:
     """Return the path of a directory of this user and this application."""
-    base = os.environ.get("XDG_RUNTIME_DIR") or f"{tempfile.gettempdir()}/leakwatch-{os.getuid()}"
+    base = os.environ.get("XDG_RUNTIME_DIR") or _own_base()
     safe = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
     return f"{base}/leakwatch-{safe}"
+
+
+def _own_base() -> str:
+    """Return this user's directory below the temporary one, where anybody could have prepared one of that name."""
+    base = f"{tempfile.gettempdir()}/leakwatch-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        Path(base).mkdir(mode=0o700)
+    found = os.lstat(base)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ConfigurationError(f"{base} is not a directory of this user alone", "name another by --runtime-dir")
+    return base
 
 
 def main(arguments: list[str]) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cubicweb_leakwatch.serve import drain
+
 HEAD = b"Host: test\r\n\r\n"
 
 
@@ -415,3 +417,41 @@ def test_closed_connections_leave_nothing_behind(served):
     assert not served.server.desk.channels
     assert not served.server.desk.books._open
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+def test_a_jump_of_the_wall_clock_cuts_nobody_off(served, monkeypatch):
+    """Half an upload, then the clock goes a day ahead: what counts is for how long nothing has moved."""
+    client = served.connect()
+    client.sendall(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+    served.accepted(1)
+    ahead = time.time() + 86400
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    other = served.connect()
+    get(other, "/")
+    assert Answer(other.makefile("rb")).status == 200
+    client.sendall(b"67890")
+    assert Answer(client.makefile("rb")).status == 200
+
+
+@pytest.mark.parametrize("half", [b"", b"GET / HTTP/1.1\r\nHost"])
+def test_a_client_that_says_nothing_any_more_is_let_go(serve_app, app, monkeypatch, half):
+    """After two minutes without a byte, before the first request or within one, its place is another's."""
+    served = serve_app(app)
+    client = served.connect()
+    client.sendall(half)
+    served.accepted(1)
+    monkeypatch.setattr(drain, "SILENCE_S", 0.3)
+    assert at_end(client.makefile("rb"))
+
+
+def test_what_a_drain_tells_may_fail(serve_app, app):
+    """Somebody who is told that the drain begins raises: what is in flight is answered all the same."""
+    served = serve_app(app)
+    served.server.on_drain.append(lambda: 1 / 0)
+    client = served.connect()
+    get(client, "/wait")
+    assert app.entered.acquire(timeout=10)
+    served.drain()
+    app.go.set()
+    assert Answer(client.makefile("rb")).status == 200
+    served.end()

@@ -130,6 +130,77 @@ def test_a_dead_worker_that_cannot_be_replaced_is_tried_again(one, hands):
     assert hands.started[-1][0] == "web-1"
 
 
+def test_a_slot_given_up_while_its_old_worker_drains_holds_up_nobody(make_fleet, hands):
+    """SIGTTOU between READY and the end of the drain: the record is closed, and other replacements go on."""
+    fleet = make_fleet(workers=2)
+    fleet.became_ready(1000, 1.0)
+    fleet.became_ready(1001, 1.0)
+    replace(fleet, "web-2")
+    fleet.became_ready(1002, 11.0)
+    fleet.change_workers(1, 12.0)
+    fleet.replacements.drained(1001, {"accepted": 5, "final": True})
+    fleet.ended(1001, EXIT_0, 13.0)
+    assert hands.records[-1]["outcome"] == "replaced"
+    fleet.ended(1002, EXIT_0, 14.0)
+    assert fleet.replacements.at_rest()
+
+
+def test_a_slot_given_up_while_its_last_hope_boots_holds_up_nobody(make_fleet):
+    """The old worker has died, the successor boots, SIGTTOU: nothing is being replaced any more."""
+    fleet = make_fleet(workers=2)
+    fleet.became_ready(1000, 1.0)
+    fleet.became_ready(1001, 1.0)
+    replace(fleet, "web-2")
+    fleet.ended(1001, KILLED, 11.0)
+    fleet.change_workers(1, 12.0)
+    fleet.ended(1002, EXIT_0, 13.0)
+    assert fleet.replacements.at_rest()
+
+
+def test_a_scheduler_that_no_process_can_be_made_for_comes_back(make_fleet, hands):
+    """Its old process has gone by then: it is started as soon as there is room."""
+    fleet = make_fleet(scheduler=Child(command=("s",)))
+    fleet.became_ready(1000, 1.0)
+    fleet.became_ready(1001, 1.0)
+    replace(fleet, "scheduler")
+    hands.no_process_left = True
+    fleet.ended(1001, EXIT_0, 11.0)
+    hands.no_process_left = False
+    fleet.tick(fleet.next_deadline())
+    assert hands.started[-1][:2] == ("scheduler", 3)
+
+
+def test_a_wish_whose_moment_has_passed_is_no_deadline(one, monkeypatch):
+    """Held back by the budget, it would have the launcher wake without a pause."""
+    one.replacements.wanted_by(1000, "memory", 10.0)
+    one.tick(10.0)
+    one.ended(1001, EXIT_1, 11.0)
+    monkeypatch.setattr(one.replacements.gate, "refusal", lambda *_arguments: "the budget is spent")
+    now = one.next_deadline()
+    one.tick(now)
+    assert one.next_deadline() is None
+
+
+def test_a_stopping_fleet_waits_for_no_new_start(make_fleet):
+    """A slot in its pause is not started any more: its moment is no deadline."""
+    fleet = make_fleet(workers=2)
+    fleet.became_ready(1000, 1.0)
+    fleet.ended(1001, EXIT_1, 2.0)
+    fleet.stop(3.0)
+    assert fleet.next_deadline() == pytest.approx(3.0 + 30.0, abs=20.0)
+    assert fleet.next_deadline() > 20.0
+
+
+@pytest.mark.parametrize("rows", [None, 3, "x", [None, {"path": "/"}]])
+def test_a_drain_report_of_another_shape_harms_nobody(one, hands, rows):
+    """Any command may be a worker, and say what it likes."""
+    replace(one)
+    one.became_ready(1001, 12.0)
+    one.replacements.drained(1000, {"abandoned_requests": rows, "final": True})
+    one.ended(1000, EXIT_0, 13.0)
+    assert hands.records[-1]["outcome"] == "replaced"
+
+
 def test_success_takes_the_flag_down(one):
     """A ready successor clears the flag and the pauses."""
     replace(one)

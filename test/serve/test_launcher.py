@@ -445,6 +445,37 @@ def test_no_successor_where_no_process_can_be_made(launch, wait):
     assert int(fetch(launched.address())[1]) > 2
 
 
+SOMETHING_GOES_WRONG = """
+import os
+tell = launcher.Launcher._tell_manager
+def fail(self, now):
+    if os.path.exists(os.environ["TEST_BROKEN"]):
+        raise KeyError("unforeseen")
+    tell(self, now)
+launcher.Launcher._tell_manager = fail
+"""
+
+
+def test_whatever_goes_wrong_in_a_step_the_workers_are_served_on(launch, wait):
+    """The launcher is the parent of all: an error that nobody foresaw is logged, and the loop goes on."""
+    launched = launch(fault=SOMETHING_GOES_WRONG).until_serving()
+    launched.broken.touch()
+    wait(lambda: "event=step-failed why=\"KeyError: 'unforeseen'\"" in launched.text(), "the log", alive=launched.alive)
+    assert fetch(launched.address())[1] == "1"
+    launched.broken.unlink()
+    launched.ask("restart", process="web-1", reason="after", by="test")
+    wait(launched.finished, "a restart", alive=launched.alive)
+    assert launched.finished()[0]["outcome"] == "replaced"
+
+
+def test_usr2_with_half_an_upgrade_on_disk_changes_nothing(launch, wait):
+    """What the handover needs cannot be imported: that is said, and the launcher stays as it is."""
+    launched = launch(fault="import sys; sys.modules['cubicweb_leakwatch.serve.handover'] = None").until_serving()
+    launched.process.send_signal(signal.SIGUSR2)
+    wait(lambda: "event=handover-refused why=" in launched.text(), "the refusal", alive=launched.alive)
+    assert fetch(launched.address())[1] == "1"
+
+
 def test_process_titles_say_who_is_who(launch, wait):
     """``ps`` shows slot, generation and state of a worker, and the instance of a launcher."""
     launched = launch().until_serving()

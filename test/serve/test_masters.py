@@ -5,15 +5,18 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from cubicweb_leakwatch.probe.runtime import find_probes
-from cubicweb_leakwatch.serve import masters
+from cubicweb_leakwatch.serve import masters, othermaster
+from cubicweb_leakwatch.serve.journal import Journal
 from cubicweb_leakwatch.serve.load import Mix, run_load
 from cubicweb_leakwatch.serve.othermaster import Errand, read_errand, run
+from cubicweb_leakwatch.serve.records import Restart
 from cubicweb_leakwatch.serve.spec import Policy
 
 MIB = 1024 * 1024
@@ -150,6 +153,17 @@ def test_a_process_that_nobody_would_start_again_is_left_alone(tmp_path):
     assert masters.master_of(os.getpid()) is None
     assert masters.master_of(2**22 + 1) is None
     assert run(tmp_path, Errand("web-1", os.getpid(), "memory", "worker", Policy())) is None
+
+
+@pytest.mark.parametrize(("automatic", "minutes", "held"), [(True, 5, True), (True, 61, False), (False, 5, False)])
+def test_a_master_whose_worker_did_not_answer_is_left_alone_for_an_hour(tmp_path, automatic, minutes, held):
+    """gunicorn keeps such a worker, and would get one more each minute; who asks by hand has seen why."""
+    failed = Restart("1-1", "web-1", "memory", "worker", time.time() - 60 * minutes)
+    failed.outcome = "successor-failed"
+    Journal(str(tmp_path)).add(failed.as_json())
+    errand = Errand("web-1", 7, "memory", "worker", Policy(), automatic=automatic)
+    why_not = othermaster._why_not(tmp_path, errand, othermaster._restart(errand))
+    assert ("did not answer" in why_not) == held
 
 
 def test_an_errand_survives_its_journey_as_json():

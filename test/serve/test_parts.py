@@ -1,16 +1,18 @@
 """The launcher's small parts: specification, sockets, journal, notices, figures from the system, titles."""
 
+import errno
 import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
-from cubicweb_leakwatch.serve import procfs
+from cubicweb_leakwatch.serve import procfs, sdnotify
 from cubicweb_leakwatch.serve.books import Abandoned, Books
 from cubicweb_leakwatch.serve.journal import REMEMBERED, Journal
 from cubicweb_leakwatch.serve.manager import Manager
@@ -21,6 +23,7 @@ from cubicweb_leakwatch.serve.runtime import Runtime
 from cubicweb_leakwatch.serve.sdnotify import NotifyReceiver, notify, parse
 from cubicweb_leakwatch.serve.sockets import describe, open_listeners, parse_address
 from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing, check_spec, read_spec
+from cubicweb_leakwatch.serve.wsgi import default_runtime_dir
 
 MIB = 1024 * 1024
 
@@ -164,6 +167,36 @@ def test_descriptors_sent_along_with_a_notice_are_closed():
         receiver.receive()
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     receiver.close()
+
+
+def test_a_notice_cannot_say_more_than_its_names():
+    """What an operator gave as a reason may hold a line break or half a character: it stays one line, and is sent."""
+    receiver = NotifyReceiver()
+    assert notify(receiver.address, STATUS="broken\nMAINPID=1\ud800")
+    assert receiver.receive() == (os.getpid(), {"STATUS": "broken MAINPID=1?"})
+    receiver.close()
+
+
+def test_a_process_without_descriptors_notifies_nobody_and_goes_on(monkeypatch):
+    """What is told matters less than what is served."""
+
+    def refuse(*_arguments):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(sdnotify.socket, "socket", refuse)
+    assert notify("@anybody", READY=1) is False
+
+
+def test_a_directory_that_somebody_else_prepared_is_not_taken(tmp_path, monkeypatch):
+    """Below the temporary directory anybody can make one of our name; a link there leads where its maker likes."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    assert default_runtime_dir("site") == default_runtime_dir("site")
+    base = tmp_path / f"leakwatch-{os.getuid()}"
+    base.rmdir()
+    base.symlink_to(tmp_path)
+    with pytest.raises(ConfigurationError, match="not a directory of this user alone"):
+        default_runtime_dir("site")
 
 
 def test_nobody_to_notify_is_no_error():
