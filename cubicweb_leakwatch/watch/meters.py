@@ -92,6 +92,8 @@ class Meters:
         if not self.counts_malloc:
             columns["malloc_used"][:] = columns["malloc_free"][:] = np.nan
         columns["held"] = columns["rss"] - columns["malloc_free"]
+        # each request that is being answered, or waits for it, has a connection of its own
+        columns["fds"] = columns["fds"] - np.nan_to_num(values_of(history.samples, "in_flight"))
         if np.isnan(columns["gc_objects"]).all():
             columns["gc_objects"] = _counted_by_type(history)
         self.counts_blocks = bool(np.nanmax(columns["python_blocks"], initial=0) >= _LEAST_BLOCKS)

@@ -49,6 +49,13 @@ def test_the_true_rate_lies_in_the_interval() -> None:
     assert math.isclose(finding.rate_bytes_per_h, 60 * MIB / HOURS, rel_tol=0.05)
 
 
+def test_connections_of_requests_that_wait_are_no_leak_of_descriptors() -> None:
+    """A worker that cannot keep up has more and more of them, one for each request in flight."""
+    waiting = [int(each) for each in line(N, 60)]
+    assert conclude(samples(N, fds=np.array(waiting), in_flight=waiting)).kind == "steady"
+    assert conclude(samples(N, fds=line(N, 60), in_flight=[3] * N)).kind == "file-descriptors"
+
+
 def test_a_filled_cache_is_a_plateau_with_its_ceiling() -> None:
     """Growth that came to an end is no leak, and one is told where it ends."""
     more = saturating(N, 60 * MIB, 0.12)

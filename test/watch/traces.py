@@ -25,7 +25,9 @@ def samples(n: int = 300, step_s: float = 60.0, seed: int = 1, **meters: Any) ->
         "threads": np.full(n, 6.0),
     }
     only = meters.pop("only", tuple(noisy))
-    names = {key: meters.pop(key) for key in ("process", "pid", "types", "views", "requests") if key in meters}
+    names = {
+        key: meters.pop(key) for key in ("process", "pid", "types", "views", "requests", "in_flight") if key in meters
+    }
     for name, more in meters.items():
         noisy[name] = noisy[name] + more
     rows = {name: np.broadcast_to(noisy[name], n).round().astype(int).tolist() for name in ("rss", *only)}
