@@ -1,12 +1,12 @@
 """A served site whose PostgreSQL goes away under load: what is answered, what is replaced, what is recorded afterwards.
 
-``python benchmarks/database_away.py [--away 300] [--silent 60]`` needs PostgreSQL (Debian package postgresql).
+``python benchmarks/database_away.py [--away 300] [--silent 60] [--rate 20]`` needs PostgreSQL (package postgresql).
 
-Two workers over a memory limit again and again, because a page that needs no database keeps 256 KiB a request; 20
-such requests a second, and 5 for the front page, which needs the database; a snapshot of each process each ten seconds.
-After a while the database is stopped for ``--away`` seconds, later restarted three times (``pg_ctl -m immediate``), and
-paused (SIGSTOP) for ``--silent`` seconds, as when a network drops what is sent. In the midst of its absence the
-scheduler, which keeps what was measured, is replaced as well.
+Two workers over a memory limit again and again, because a page that needs no database keeps 256 KiB a request;
+``--rate`` of such requests a second, and a quarter as many for the front page, which needs the database; a snapshot of
+each process each ten seconds. After a while the database is stopped for ``--away`` seconds, later restarted three times
+(``pg_ctl -m immediate``), and paused (SIGSTOP) for ``--silent`` seconds, as when a network drops what is sent. In the
+midst of its absence the scheduler, which keeps what was measured, is replaced as well.
 
 Exits with 1 when a page that needs no database was not answered, one that needs it took over 25 s to fail or did not
 come back within 30 s, a replacement failed, or a snapshot is missing or doubled.
@@ -75,7 +75,8 @@ class Load(Traffic):
 class Run:
     """The site, and what went wrong so far."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, rate: float) -> None:
+        self.rate = rate
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name, text in CUBE.items():
             (folder / name).parent.mkdir(exist_ok=True)
@@ -112,8 +113,8 @@ class Run:
     def phase(self, name: str, *, away: bool) -> Iterator[None]:
         """Print what a block's requests met; with ``away`` pages that need the database may fail, in time."""
         before, began = self.replaced(), time.monotonic()
-        free = Load(HOST, self.instance.port, lambda _number: FREE, 20.0, LATE_S)
-        page = Load(HOST, self.instance.port, lambda _number: PAGE, 5.0, LATE_S)
+        free = Load(HOST, self.instance.port, lambda _number: FREE, self.rate, LATE_S)
+        page = Load(HOST, self.instance.port, lambda _number: PAGE, self.rate / 4, LATE_S)
         free.start()
         page.start()
         try:
@@ -207,9 +208,10 @@ def main() -> int:
     options.add_argument("--away", type=float, default=300.0)
     options.add_argument("--silent", type=float, default=60.0)
     options.add_argument("--steady", type=float, default=20.0)
+    options.add_argument("--rate", type=float, default=20.0)
     asked = options.parse_args()
     with ExitStack() as stack:
-        run = Run(stack)
+        run = Run(stack, asked.rate)
         with run.phase("all is well", away=False):
             time.sleep(asked.steady)
         if asked.away:
