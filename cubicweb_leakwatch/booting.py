@@ -120,7 +120,11 @@ class Boot:
         return connection
 
     def _confirm(self) -> None:
-        """Wait for the database, compare, and ask for a successor for as long as it says something else."""
+        """Wait for the database, compare, and ask for a successor for as long as it says something else.
+
+        Twice in a row: a database that comes and goes may break off in the middle of an answer.
+        """
+        before = None
         while True:
             time.sleep(LOOK_EVERY_S)
             try:
@@ -131,6 +135,9 @@ class Boot:
                 logger.warning("event=boot-confirmed statements=%d", len(self._recalled))
                 self._recalled = []
                 return
+            if outdated != before:
+                before = outdated
+                continue
             logger.warning("event=boot-outdated statement=%r", outdated)
             self._ask_for_successor()
             time.sleep(ASK_AGAIN_S)
@@ -148,6 +155,8 @@ class Boot:
                 except self._source.DbapiError as error:
                     if isinstance(error, (self._source.OperationalError, self._source.InterfaceError)):
                         raise
+                    if getattr(connection, "closed", 0):
+                        raise self._source.OperationalError(str(error)) from error
                     return answer.sql
                 if not same_rows(_plain(cursor.fetchall()), answer.rows):
                     return answer.sql

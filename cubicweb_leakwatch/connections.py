@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,14 @@ ANSWER_S = 5.0
 ACTIVE = 1
 """libpq's PQTRANS_ACTIVE: a statement is going on."""
 
+AWAY_TEXT = b"The database of this site does not answer. Please try again in a moment.\n"
+AWAY_HEADERS = [
+    ("Content-Type", "text/plain; charset=utf-8"),
+    ("Content-Length", str(len(AWAY_TEXT))),
+    ("Cache-Control", "no-store"),
+    ("Retry-After", "5"),
+]
+
 SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 """Asks whether the server speaks TLS: it answers one byte to anybody, without a login and with no place left."""
 
@@ -58,6 +67,21 @@ def steady(repo: Any) -> None:
 def limit_connecting() -> None:
     """Have libpq give up after a while in this process, where nobody said when."""
     os.environ.setdefault("PGCONNECT_TIMEOUT", str(CONNECT_S))
+
+
+def answering(app: Any, repo: Any) -> Any:
+    """Return a WSGI application that says 503, and why, where ``app`` fails because the database is away."""
+    away = (repo.system_source.OperationalError, repo.system_source.InterfaceError)
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        try:
+            return app(environ, start_response)
+        except away as error:
+            logger.error("event=no-database path=%r reason=%r", environ.get("PATH_INFO"), " ".join(str(error).split()))
+            start_response("503 Service Unavailable", AWAY_HEADERS, sys.exc_info())
+            return [AWAY_TEXT]
+
+    return answer
 
 
 class SteadyConnection(ConnectionWrapper):  # type: ignore[misc]

@@ -39,6 +39,8 @@ def serve_instance(appid: str) -> int:
     from cubicweb.cwconfig import CubicWebConfiguration
     from cubicweb.pyramid import wsgi_application_from_cwconfig
 
+    from cubicweb_leakwatch.connections import answering
+    from cubicweb_leakwatch.recording.shared import is_shared
     from cubicweb_leakwatch.serve.worker import guard_limits, refuse_early, serve
 
     refuse_early(guard_limits(os.environ))
@@ -52,7 +54,7 @@ def serve_instance(appid: str) -> int:
     boot.confirm_later()
     try:
         serve(
-            app,
+            answering(app, repo) if is_shared(repo) else app,
             state=state,
             probe=probing.running(),
             threads=int(os.environ.get("LEAKWATCH_THREADS") or DEFAULT_THREADS),

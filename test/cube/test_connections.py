@@ -13,7 +13,7 @@ from clusters import Cluster, cluster
 from cubicweb.server.repository import _CnxSetPool
 
 from cubicweb_leakwatch import connections
-from cubicweb_leakwatch.connections import Gate, Lookout, SteadyConnection, answers
+from cubicweb_leakwatch.connections import Gate, Lookout, SteadyConnection, answering, answers
 
 
 class Away(Exception):
@@ -80,7 +80,6 @@ def test_a_statement_is_not_waited_for_when_its_server_is_silent(
     postgres: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its thread gets an error within seconds, the gate is shut; a server that answers is left its time."""
-    monkeypatch.setattr(connections, "ANSWER_S", 0.5)
     source = Source(postgres)
     pool, clock = _CnxSetPool(source, max_size=1), Clock()
     repo, told = SimpleNamespace(cnxsets=pool, system_source=source), []
@@ -101,6 +100,7 @@ def test_a_statement_is_not_waited_for_when_its_server_is_silent(
     for clock.now in (0.0, 100.0):
         lookout.look()
     assert (told, failed) == ([], [])
+    monkeypatch.setattr(connections, "ANSWER_S", 0.5)
     with postgres.paused():
         clock.now = 200.0
         lookout.look()
@@ -126,6 +126,23 @@ def test_a_server_answers_that_says_anything(said: bytes) -> None:
         assert answers(socket.AF_INET, address, 5.0) is bool(said)
         thread.join()
     assert not answers(socket.AF_INET, address, 5.0)
+
+
+def test_a_page_that_needs_the_database_says_that_it_is_away() -> None:
+    """A balancer, and a person, are told to try again; what else fails is left to the server."""
+    raised, said = [Away("refused"), ZeroDivisionError()], []
+
+    def app(_environ: Any, _start: Any) -> Any:
+        raise raised.pop(0)
+
+    source = SimpleNamespace(OperationalError=Away, InterfaceError=Away)
+    answer = answering(app, SimpleNamespace(system_source=source))
+    (body,) = answer({"PATH_INFO": "/"}, lambda *told: said.append(told))
+    status, headers, _error = said[0]
+    assert (status, dict(headers)["Retry-After"]) == ("503 Service Unavailable", "5")
+    assert b"database" in body
+    with pytest.raises(ZeroDivisionError):
+        answer({}, None)
 
 
 def test_a_silent_database_is_tried_by_one_at_a_time() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from clusters import Cluster, cluster
-from cubicweb_leakdemo.runner.instance import Instance
-from cubicweb_leakdemo.runner.traffic import Traffic
+from cubicweb_leakdemo.runner.instance import HOST, Instance
+from cubicweb_leakdemo.runner.traffic import Traffic, send
 from sites import answers, make_instance, query, served
 
 from cubicweb_leakwatch.serve.control import ask_launcher
@@ -55,7 +55,8 @@ def test_the_database_is_away_for_a_while(postgres: Cluster, tmp_path_factory: p
         postgres.stop()
         last = time.time()
         traffic.start()
-        assert [answers(site.port, "/") for _time in range(8)] == [False] * 8, "more than the pool has places"
+        pages = [send(HOST, site.port, "/", late_s=20.0) for _time in range(8)]  # more than the pool has places
+        assert [page.detail for page in pages] == ["status 503"] * 8
         assert [replaced("web-1"), replaced("scheduler")] == ["replaced", "replaced"]
         count = traffic.stop()
         postgres.start()
