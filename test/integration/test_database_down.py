@@ -56,7 +56,8 @@ def test_the_database_is_away_for_a_while(postgres: Cluster, tmp_path_factory: p
         last = time.time()
         traffic.start()
         pages = [send(HOST, site.port, "/", late_s=20.0) for _time in range(8)]  # more than the pool has places
-        assert [page.detail for page in pages] == ["status 503"] * 8
+        assert pages[-1].detail == "status 503"
+        assert {page.kind for page in pages} == {"status"}, "one was not answered at once"
         assert [replaced("web-1"), replaced("scheduler")] == ["replaced", "replaced"]
         count = traffic.stop()
         postgres.start()
