@@ -178,7 +178,7 @@ _{PROGRAM}() {{
         -*) COMPREPLY=($(compgen -W "$words" -- "$word")); return;;
     esac
     case $command in
-        {named}) COMPREPLY=($(compgen -W "$({PROGRAM} --instances 2>/dev/null)" -- "$word"));;
+        {named}) COMPREPLY=($(compgen -W "$({PROGRAM} --instances 2>/dev/null)" -- "$word")); return;;
     esac
     [ ${{#COMPREPLY[@]}} -gt 0 ] || COMPREPLY=($(compgen -f -- "$word"))
 }}

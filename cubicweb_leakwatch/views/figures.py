@@ -17,6 +17,10 @@ _DATES = {"fr": ("%d/%m/%Y", "%d/%m"), "en": ("%Y-%m-%d", "%m-%d")}
 """A day as the reader writes it, with its year and without; English as ISO 8601, which no two Englishes dispute."""
 
 
+SLOW_BYTES_PER_H = MIB / 10
+"""Growth below this would be shown as none, a tenth of a MiB being the last digit: it is told for a day."""
+
+
 class Figures:
     """The figures of one page: ``translate`` is the request's ``_``, ``lang`` its language."""
 
@@ -55,8 +59,15 @@ class Figures:
         return self.unknown if size is None else f"{self.number(size / MIB, 1)} {self._('MiB')}"
 
     def rate(self, bytes_per_h: float | None) -> str:
-        """Return a growth in MiB an hour with its sign and unit, for a sentence."""
-        return self.unknown if bytes_per_h is None else f"{self.mib(bytes_per_h, sign=True).shown} {self._('MiB/h')}"
+        """Return a growth with its sign and unit, an hour's or, when it is slow, a day's, for a sentence."""
+        if bytes_per_h is None:
+            return self.unknown
+        if abs(bytes_per_h) >= SLOW_BYTES_PER_H:
+            return f"{self.mib(bytes_per_h, sign=True).shown} {self._('MiB/h')}"
+        bytes_per_day = 24 * bytes_per_h
+        if abs(bytes_per_day) >= SLOW_BYTES_PER_H:
+            return f"{self.mib(bytes_per_day, sign=True).shown} {self._('MiB/day')}"
+        return f"{self.number(bytes_per_day / KIB, 1, sign=True)} {self._('KiB/day')}"
 
     def duration(self, seconds: float | None) -> str:
         """Return a duration in at most two units."""

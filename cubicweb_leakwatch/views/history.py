@@ -22,6 +22,9 @@ LATEST = 20
 TABLE_MOMENTS = 24
 """Rows of the table beneath the chart."""
 
+SUMMARIZED = 12
+"""Processes whose first, last, lowest and highest memory stand open beneath the chart; of more, behind a click."""
+
 LETTERS = {"restart": "R", "deployment": "D", "finding": "F"}
 Sample = dict[str, Any]
 
@@ -151,7 +154,10 @@ def chart(
     begin = max(span.start, min(line.points[0][0] for line in lines))
     picture = memory_chart(lines, marks, words, (begin, span.end))
     numbers = _some_points(lines, (begin, span.end), figures)
-    return join([_figure(picture, words, figures), _summary(lines, figures), numbers])
+    summary = _summary(lines, figures)
+    if len(lines) > SUMMARIZED:
+        summary = element("details", element("summary", _("Recorded memory, by process")), summary)
+    return join([_figure(picture, words, figures), summary, numbers])
 
 
 def _figure(picture: Html, words: Words, figures: Figures) -> Html:

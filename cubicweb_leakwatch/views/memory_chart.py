@@ -14,7 +14,7 @@ from cubicweb_leakwatch.views.markup import Html, element, join, text
 from cubicweb_leakwatch.watch.units import MIB
 
 WIDTH, HEIGHT = 860, 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 120, 18, 34
+LEFT, RIGHT, TOP, BOTTOM = 64, 120, 26, 34
 STYLES = 6
 """Line styles that the style sheet knows; more processes repeat them."""
 
@@ -27,6 +27,9 @@ FUTURE_SHARE = 0.18
 
 FAR_LIMIT = 3.0
 """A limit so many times above all that was measured is told, not drawn: it would press the lines flat."""
+
+NAME_HEIGHT = 13
+"""Pixels from one name at the right edge to the next."""
 
 LETTER_WIDTH = 10.0
 """Pixels from one letter above the chart to the next; in a storm of restarts only some are named."""
@@ -100,11 +103,11 @@ def memory_chart(
         styles,
         *_grid(ticks, y, words.unit),
         *_times((x.low, x.high), x, words.day),
-        *_limit_lines(lines, y, words.limit),
-        *_ceilings(lines, y, words.ceiling),
         *_marks(marks, x),
         *(part for line in lines for part in _forecast(line, words.forecast, x, y)),
         *(_series(line, index, x, y) for index, line in enumerate(lines)),
+        *_limit_lines(lines, y, words.limit),
+        *_ceilings(lines, y, words.ceiling),
         *_names(lines, y),
         class_="lw-chart",
         role="img",
@@ -149,7 +152,7 @@ def _label(value: object, x: float, y: float, anchor: str, css: str = "lw-axis")
 
 
 def _grid(ticks: Sequence[float], y: Scale, unit: str) -> Iterator[Html]:
-    yield _label(unit, LEFT - 8, TOP - 6, "end")
+    yield _label(unit, LEFT - 8, TOP - 12, "end")
     for tick in ticks:
         yield element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y(tick), y2=y(tick), class_="lw-grid")
         yield _label(f"{tick / MIB:g}", LEFT - 8, y(tick) + 4, "end")
@@ -255,12 +258,15 @@ def pieces(points: Sequence[tuple[float, float]], births: Sequence[float] = ()) 
 
 
 def _names(lines: Sequence[Line], y: Scale) -> Iterator[Html]:
-    """Name each line at its end; names that would overlap move down."""
+    """Name each line at its end; names that would overlap move down, and those without room are counted."""
     ends = sorted((y(line.points[-1][1]), index, line.name) for index, line in enumerate(lines) if line.points)
     lowest = float("-inf")
-    for wanted, index, name in ends:
-        lowest = max(wanted + 4, lowest + 13)
-        if lowest > HEIGHT:
+    for place, (wanted, index, name) in enumerate(ends):
+        lowest = max(wanted + 4, lowest + NAME_HEIGHT)
+        if lowest > HEIGHT - NAME_HEIGHT and len(ends) - place > 1:
+            yield element(
+                "text", f"+{len(ends) - place}", x=WIDTH - RIGHT + 28, y=min(lowest, HEIGHT - 3), class_="lw-name"
+            )
             break
         css = f"lw-name lw-name-{index % STYLES + 1}"
         key = element(

@@ -70,10 +70,10 @@ def _waiting(processes: Sequence[Process], figures: Figures) -> str:
 
 def _leak(process: Process, figures: Figures) -> str:
     _ = figures._
-    told = _("%(process)s leaks (%(kind)s), %(rate)s MiB/h.") % {
+    told = _("%(process)s leaks (%(kind)s), %(rate)s.") % {
         "process": process["name"],
         "kind": _(process["verdict"]),
-        "rate": figures.mib(process.get("rate_bytes_per_h"), sign=True).shown,
+        "rate": figures.rate(process.get("rate_bytes_per_h")),
     }
     parts = [told]
     if process.get("since"):

@@ -61,3 +61,10 @@ def test_times_carry_utc_in_their_markup() -> None:
 def test_what_is_no_time_is_none(text: object) -> None:
     """Whatever a parameter holds."""
     assert parse_time(text) is None  # type: ignore[arg-type]
+
+
+def test_slow_growth_is_told_for_a_day() -> None:
+    """+0.0 MiB/h would say that nothing grows."""
+    figures = Figures(str)
+    shown = [figures.rate(value) for value in (30 * MIB, -0.5 * MIB, 0.05 * MIB, 100.0, None)]
+    assert shown == ["+30.0 MiB/h", "-0.5 MiB/h", "+1.2 MiB/day", "+2.3 KiB/day", "n/a"]

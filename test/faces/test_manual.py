@@ -62,6 +62,12 @@ def test_bash_completes_names_options_and_slots(bash: Callable[..., list[str]]) 
     assert bash("leakwatch", "leak-status", "--process", "s") == ["scheduler"]
 
 
+def test_no_file_is_offered_where_an_instance_is_meant(bash: Callable[..., list[str]]) -> None:
+    """A folder's content is noise; a dump to analyse is a file."""
+    assert bash("leakwatch", "leak-status", "/et") == []
+    assert bash("leakwatch", "leak-analyze", "/et") == ["/etc"]
+
+
 def test_bash_completes_the_instances_that_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                      capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     """They are asked of the program."""

@@ -110,9 +110,25 @@ def test_a_single_point_is_a_dot() -> None:
 
 
 def test_fifty_processes_fit() -> None:
-    """Their names do not leave the picture."""
+    """Their names do not leave the picture, and those that find no room are counted."""
     tree = drawn(*(growing(f"web-{index}") for index in range(50)))
     assert all(float(node.get("y") or 0) <= HEIGHT for node in tree.iter(f"{SVG}text"))
+    names = [node.text or "" for node in tree.iter(f"{SVG}text") if "lw-name" in (node.get("class") or "")]
+    assert names[-1] == f"+{50 - len(names) + 1}"
+
+
+def test_the_limit_is_read_above_the_lines() -> None:
+    """What is drawn last lies on top: fifty lines must not hide where the limit is."""
+    parts = [node.get("class") for node in drawn(growing(limit=140 * MIB)).iter()]
+    assert parts.index("lw-limit") > parts.index("lw-series")
+
+
+def test_many_processes_are_summed_up_behind_a_click() -> None:
+    """A dozen rows stand open; fifty would push the findings out of sight."""
+    for count, folded in ((12, 1), (13, 2)):
+        samples = [sample(NOW + 1, process=f"web-{index}") for index in range(count)]
+        shown = history.chart(tracks_of_samples(samples), [], {}, [], SPAN, FIGURES)
+        assert shown.count("<details>") == folded
 
 
 @pytest.mark.parametrize("highest", [0, 1, 5 * MIB, 123 * MIB, 999 * MIB, 64 * 1024 * MIB])

@@ -120,7 +120,7 @@ class PanelsTC(WebCWTC):
         text = self.panel("findings")
         for told in (
             "Objects that the collector tracks are made and kept.",
-            "+30.0 MiB/h (95 %: +20.0 to +40.0)",
+            "+30.0 MiB/h (95 %: +20.0 MiB/h to +40.0 MiB/h)",
             "Why do you say so?",
             "Confidence 97 %, from 60 snapshots of 1 processes.",
             "objects tracked by the collector grow with the memory",

@@ -32,7 +32,7 @@ def chromium(
     """Start Chromium without a screen; ``preferences`` are those of its profile."""
     options = webdriver.ChromeOptions()
     options.binary_location = needs_program("chromium", "chromium")
-    usual = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,900")
+    usual = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--window-size=1200,900")
     for argument in (*usual, f"--user-data-dir={profile}", *arguments):
         options.add_argument(argument)
     options.add_experimental_option("prefs", preferences)

@@ -53,7 +53,9 @@ class FindingsPanel(Panel):
         head = element("h3", name, ": ", _(kind), class_="lw-alarm" if finding.get("leak") else None)
         meaning = element("p", _(MEANINGS.get(kind, "n/a")), " ", _(NEXT_STEPS.get(kind, "n/a")))
         facts = element("dl", *self._facts(finding))
-        why = element("details", element("summary", _("Why do you say so?")), *self._evidence(finding))
+        why = element(
+            "details", element("summary", _("Why do you say so?")), *self._evidence(finding), class_="lw-evidence"
+        )
         return element("article", head, meaning, facts, why, self._ticket(finding), class_="lw-cycle")
 
     def _facts(self, finding: dict[str, Any]) -> Iterator[Html]:
@@ -80,7 +82,7 @@ class FindingsPanel(Panel):
         rate = self.figures.rate(finding["rate_bytes_per_h"])
         if finding.get("rate_low") is None or finding.get("rate_high") is None:
             return rate
-        low, high = (self.figures.mib(finding[name], sign=True).shown for name in ("rate_low", "rate_high"))
+        low, high = (self.figures.rate(finding[name]) for name in ("rate_low", "rate_high"))
         return str(self._("%(rate)s (95 %%: %(low)s to %(high)s)") % {"rate": rate, "low": low, "high": high})
 
     def _evidence(self, finding: dict[str, Any]) -> Iterator[Html]:
