@@ -15,7 +15,8 @@ from cubicweb.cwconfig import CubicWebConfiguration
 from cubicweb.pyramid import wsgi_application_from_cwconfig
 from webtest import TestApp
 
-PATHS = ("/", "/?vid=manage", "/cwgroup", "/cwuser", "/?rql=Any+X+WHERE+X+is+CWEType&vid=table", "/cwetype/Bookmark")
+# Not the lists of the schema: they are longer by the types of the cube, and that is no cost of watching.
+PATHS = ("/", "/?vid=manage", "/cwgroup", "/cwuser", "/?rql=Any+X+WHERE+X+is+CWGroup&vid=table", "/cwetype/Bookmark")
 
 
 def serve(name: str) -> None:
