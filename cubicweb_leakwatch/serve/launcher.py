@@ -103,7 +103,7 @@ class Launcher:
                 self.step()
             except Exception as error:
                 # All the workers are our children: whatever went wrong here, they are served on.
-                log("step-failed", why=f"{type(error).__name__}: {error}")
+                log("step-failed", why=f"{type(error).__name__}: {error}", at=place_of(error))
                 time.sleep(PAUSE_AFTER_FAILURE_S)
         return self._end()
 
@@ -286,6 +286,14 @@ def handover() -> Any:
     from cubicweb_leakwatch.serve import handover as module
 
     return module
+
+
+def place_of(error: Exception) -> str:
+    """Return file and line in which it was raised; a whole traceback would need a module of 200 KiB."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return f"{os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno}" if place else "?"  # noqa: PTH119
 
 
 def complain(message: str, hint: str = "") -> None:
