@@ -48,7 +48,7 @@ def conclude(samples: Sequence[Sample], *, limit: int | None = None, events: Seq
     deployment = max((event for event in events if event.kind == "deployment"), key=lambda e: e.t, default=None)
     deployed = deployment.t if deployment else None
     current = _since(lives, deployed)
-    if sum(len(life) for life in current) < LEAST_SAMPLES:
+    if not _enough(current):
         return _unknown(name, len(ordered), _("too few samples"))
     case = _chosen(current)
     if len(case.meters.history.samples) < _FEW_SAMPLES and not case.verdict.settled:
@@ -56,8 +56,9 @@ def conclude(samples: Sequence[Sample], *, limit: int | None = None, events: Seq
     if case.leak and case.just_started:
         return _unknown(name, len(ordered), _TOO_SOON)
     finding = case.finding(name, _limit(ordered, limit))
-    if deployment is not None and lives[: len(lives) - len(current)]:
-        finding = _compared(finding, _chosen(lives[: len(lives) - len(current)]), deployment)
+    earlier = lives[: len(lives) - len(current)]
+    if deployment is not None and _enough(earlier):
+        finding = _compared(finding, _chosen(earlier), deployment)
     return dataclasses.replace(finding, advice=advice_for(finding))
 
 
@@ -127,6 +128,11 @@ def _case(lives: Lives) -> _Case:
     return _Case(meters, verdict, trend)
 
 
+def _enough(lives: Lives) -> bool:
+    """Whether there are samples enough to judge these lives by."""
+    return sum(len(life) for life in lives) >= LEAST_SAMPLES
+
+
 def _since(lives: Lives, deployed: float | None) -> Lives:
     """Return the lives since the last deployment (unix seconds); the life it happened in counts as since."""
     if deployed is None:
@@ -148,7 +154,7 @@ def _chosen(lives: Lives) -> _Case:
         # growth of a start that the lives before it may tell from a leak
         if settled and alone.leak and not alone.just_started:
             return alone
-        if settled and long and not alone.leak and not _could_still(alone, _case(before)):
+        if settled and long and not alone.leak and not (_enough(before) and _could_still(alone, _case(before))):
             return alone
     return _case([*before, newest])
 

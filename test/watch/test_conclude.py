@@ -140,6 +140,13 @@ def test_a_leak_goes_on_over_a_restart_of_just_now() -> None:
     assert conclude(samples(225, rss=more, gc_objects=more / 400, pid=pids)).kind == "python-objects"
 
 
+@pytest.mark.parametrize("events", [(), (Event(START + 3.5 * 60, "deployment", "1.0 → 1.1"),)])
+def test_a_life_of_a_few_samples_says_nothing_of_the_next(events: tuple[Event, ...]) -> None:
+    """A process replaced three samples after its start, by hand or by a deployment, is nothing to compare with."""
+    trace = samples(150, pid=[1] * 4 + [2] * 146)
+    assert conclude(trace, events=events).kind == "steady"
+
+
 def test_a_deployment_that_fixed_the_leak_is_told() -> None:
     """Only what came after it counts, and before and after are compared."""
     more = np.concatenate([line(150, 60 * MIB), np.zeros(150)])
