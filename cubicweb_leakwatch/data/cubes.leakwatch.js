@@ -124,6 +124,7 @@
         section.setAttribute("aria-busy", "true");
         section.setAttribute("data-busy", words(section, "loading"));
         ask(name, address, function (fresh) {
+            section = document.getElementById("lw-" + name);  // another answer may have come first
             section.removeAttribute("aria-busy");
             if (fresh) {
                 takePlace(section, fresh);
@@ -141,23 +142,42 @@
         }
     }
 
+    function wentTo(name, address) {
+        window.history.pushState({ leakwatch: name }, "", address);
+        if (name === "chart") {
+            refreshEach(OF_THE_TIME, address);
+        }
+    }
+
     function show(name, address, selector) {
         refresh(name, address, function (fresh) {
             if (fresh) {
-                window.history.pushState({ leakwatch: name }, "", without(address, "panel"));
+                wentTo(name, without(address, "panel"));
                 focusIn(fresh, selector);
             }
         });
     }
 
+    /* The panels beneath the chart show the same time as it. */
+
+    var OF_THE_TIME = ["growth", "restarts", "snapshots"];
+
+    function refreshEach(names, address) {
+        if (names.length) {
+            refresh(names[0], address, function () {
+                refreshEach(names.slice(1), address);
+            });
+        }
+    }
+
     function zoomTo(from, to) {
-        var address = without(without(without(window.location.href.split("#")[0], "span"), "from"), "to");
+        var address = ["span", "from", "to", "a", "b"].reduce(without, window.location.href.split("#")[0]);
         var separator = address.indexOf("?") < 0 ? "?" : "&";
         show("chart", address + separator + "from=" + from + "&to=" + to, ".lw-plot");
     }
 
     window.addEventListener("popstate", function () {
-        refresh("chart", window.location.href, function () {});
+        refreshEach(["chart"].concat(OF_THE_TIME), window.location.href);
     });
 
     /* Links and forms that name a panel change that panel alone. */
@@ -187,7 +207,7 @@
             if (!fresh) {
                 return;
             }
-            window.history.pushState({ leakwatch: name }, "", address);
+            wentTo(name, address);
             Array.prototype.forEach.call(fresh.querySelectorAll("a[data-panel]"), function (link) {
                 if (link.textContent === label) {
                     link.focus();
@@ -200,9 +220,11 @@
        one in which the restart is missing: the launcher may have been busy, or the worker that was asked have left. */
 
     var POLL_MS = 1000, SLOWEST_MS = 10000, MISSING = 5, UNANSWERED = 60;
+    var following;
 
     function follow(missed) {
-        window.setTimeout(function () {
+        window.clearTimeout(following);  // whoever put the panel there: it is asked for by one alone
+        following = window.setTimeout(function () {
             ask("restarts", window.location.href, function (fresh) {
                 var section = document.getElementById("lw-restarts");
                 if (section) {

@@ -13,7 +13,7 @@ MEANINGS = {
     "fragmentation": _("Memory that was freed is kept by the allocators: no leak."),
     "file-descriptors": _("Files or sockets are opened and not closed."),
     "threads": _("Threads are started and do not end."),
-    "not-enough-data": _("There are too few samples to say anything."),
+    "not-enough-data": _("It is too soon to say anything."),
 }
 NEXT_STEPS = {
     "steady": _("Nothing to do."),

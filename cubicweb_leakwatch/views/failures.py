@@ -64,4 +64,4 @@ def failure(error: LeakwatchError, translate: Callable[[str], str], lang: str) -
     shown = [element("p", message), element("p", hint) if hint else None]
     if details:
         shown.append(element("p", details, lang="en", class_="lw-note"))
-    return element("div", *shown, class_="lw-verdict lw-open", role="status")
+    return element("div", *shown, class_="lw-verdict lw-open lw-failure", role="status")

@@ -1,5 +1,6 @@
 """The gc page: what each process of the instance keeps. It takes the place of CubicWeb's own."""
 
+from functools import partial
 from typing import Any
 
 from cubicweb import _
@@ -7,6 +8,8 @@ from cubicweb_web.view import StartupView
 from cubicweb_web.views import debug
 
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.looks import HOLDERS
+from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.views import gc_report
 from cubicweb_leakwatch.views.access import ManagersOnly, for_managers
 from cubicweb_leakwatch.views.heap_looks import further
@@ -64,7 +67,27 @@ class LeakwatchGCView(Page, StartupView):
     def look(self, process: str) -> Html:
         """Return the report of one process, looked at now; with ``show=kept`` the last one, for nothing."""
         reports = self._cw.call_service("leakwatch_gc", process=process, look=self.parameter("show") != "kept")
-        return join(gc_report.report(data, self.figures) for data in reports)
+        return join(
+            gc_report.report(data, self.figures, partial(self._holders_of, process), self._next(data))
+            for data in reports
+        )
+
+    def _holders_of(self, process: str, type_name: str) -> str:
+        """Return the address of the form that asks who holds objects of a type: it looks at nothing by itself."""
+        page = self.sheet.address("view", vid="gc", process=process, show="kept", type=type_name)
+        return f"{page}#lw-{HOLDERS}"
+
+    def _next(self, data: dict[str, Any]) -> Html:
+        """Return what to do next: ask who holds what piles up, replace the process, see its memory over time."""
+        _, name = self._cw._, data["process"]["name"]
+        suspect, actions = gc_report.suspect(data), []
+        if suspect is not None:
+            actions.append(element("a", _("Who holds them?"), href=self._holders_of(name, suspect), class_="lw-next"))
+        actions.append(element("a", _("Memory over time"), href=self.sheet.url(), class_="lw-next"))
+        if self.sheet.launcher is not None:
+            label = _("Restart %s") % clean(name)
+            actions.append(self.sheet.button("leakwatch-restart", label, process=name))
+        return element("div", join(actions, " "), class_="lw-nexts")
 
     def further(self, processes: list[dict[str, Any]], chosen: str | None) -> Html | None:
         """Return the further looks into the chosen process."""

@@ -1,26 +1,31 @@
 """The gc report of one process as markup: the data of ``leak-gc``, shown and nothing else."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.views.figures import Figures
 from cubicweb_leakwatch.views.markup import Cell, Column, Html, element, join, table
 
 Report = dict[str, Any]
+HoldersOf = Callable[[str], str]
 
 
-def report(data: Report, figures: Figures) -> Html:
-    """Return the whole report of one process, what matters most first."""
+def report(data: Report, figures: Figures, holders_of: HoldersOf | None = None, then: Html | None = None) -> Html:
+    """Return the whole report of one process, what matters most first; ``then``, what to do next, stands beside that.
+
+    ``holders_of`` gives the address where one asks who holds the objects of a type.
+    """
     finalized = with_finalizers(data)
     trash = [cycle for cycle in data["cycles"] if not cycle["finalizers"]]
     return join(
         [
             heading(data, figures),
-            verdict(finalized, data["garbage"], figures) if not data.get("partial") else None,
+            verdict(finalized, data["garbage"], figures, then) if not data.get("partial") else then,
             memory(data["memory"], figures),
             cycles(finalized, figures),
             garbage(data["garbage"], figures),
-            types(data["types"], data.get("growth_since"), figures),
+            types(data["types"], data.get("growth_since"), figures, holders_of),
             waiting(trash, figures),
             roles(data.get("roles"), figures),
         ]
@@ -37,7 +42,13 @@ def summary(data: Report, figures: Figures) -> Html:
     return join([heading(data, figures), verdict(with_finalizers(data), data["garbage"], figures)])
 
 
-def verdict(finalized: list[Report], garbage: Report, figures: Figures) -> Html:
+def suspect(data: Report) -> str | None:
+    """Return the type whose holders one wants to know first: the finalizer of the most numerous cycle."""
+    worst = max(with_finalizers(data), key=lambda cycle: cycle["count"], default=None)
+    return worst["finalizers"][0] if worst and worst["count"] > 1 else None
+
+
+def verdict(finalized: list[Report], garbage: Report, figures: Figures, then: Html | None = None) -> Html:
     """Return the sentence that comes before the numbers: the most numerous cycle and what holds it."""
     _ = figures._
     told = []
@@ -54,9 +65,9 @@ def verdict(finalized: list[Report], garbage: Report, figures: Figures) -> Html:
         else:
             told.append(_("%(count)s cycles hold %(type)s.") % {"count": count, "type": name})
     if told:
-        return element("p", " ".join(told), class_="lw-verdict lw-bad", role="status")
+        return element("div", element("p", " ".join(told), role="status"), then, class_="lw-verdict lw-bad")
     calm = _("Nothing uncollectable, and no repeated cycle with a finalizer.")
-    return element("p", calm, class_="lw-verdict", role="status")
+    return element("div", element("p", calm, role="status"), then, class_="lw-verdict")
 
 
 def heading(data: Report, figures: Figures) -> Html:
@@ -187,7 +198,7 @@ def _steps(path: list[str]) -> Iterator[str]:
         yield step
 
 
-def types(items: list[Report], since: str | None, figures: Figures) -> Html:
+def types(items: list[Report], since: str | None, figures: Figures, holders_of: HoldersOf | None = None) -> Html:
     """Return how many objects of each type there are, and their growth since the process's baseline."""
     _ = figures._
     told = (
@@ -199,15 +210,19 @@ def types(items: list[Report], since: str | None, figures: Figures) -> Html:
         Column(_("Size"), _("KiB"), number=True),
         Column(_("Growth"), _("objects"), number=True),
     )
-    rows = [_type_row(item, figures) for item in items]
+    rows = [_type_row(item, figures, holders_of) for item in items]
     return join([element("h2", _("Object types")), element("p", told), table(_("Most frequent types"), columns, rows)])
 
 
-def _type_row(item: Report, figures: Figures) -> tuple[object, ...]:
+def _type_row(item: Report, figures: Figures, holders_of: HoldersOf | None) -> tuple[object, ...]:
     delta = item.get("delta")
     shown = figures.count(delta, sign=True)
     growth = Cell(shown.shown, shown.sorts, "lw-grows") if delta is not None and delta > 0 else shown
-    return type_cell(item["type"]), figures.count(item["count"]), figures.kib(item.get("bytes")), growth
+    name = type_cell(item["type"])
+    if holders_of is not None:
+        asks = figures._("Who holds objects of %s?") % clean(item["type"])
+        name = name._replace(shown=element("a", item["type"], href=holders_of(item["type"]), title=asks))
+    return name, figures.count(item["count"]), figures.kib(item.get("bytes")), growth
 
 
 def roles(values: Report | None, figures: Figures) -> Html | None:

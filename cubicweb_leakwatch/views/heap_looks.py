@@ -66,14 +66,10 @@ def _part(sheet: Sheet, process: str, kind: str, kept: dict[str, Found], label: 
 
 
 def _type_form(sheet: Sheet, fields: dict[str, str], label: str, found: Found | None) -> Html:
-    """Return the form that asks for a type: what is known of the last one stands in it."""
-    words = sheet._
-    asked = element(
-        "label",
-        words("Type:"),
-        " ",
-        element("input", type="text", name="type", value=(found or {}).get("type", ""), size="50", required="required"),
-    )
+    """Return the form that asks for a type: the one of the address or the last one stands in it."""
+    words, known = sheet._, sheet.parameter("type") or (found or {}).get("type", "")
+    field = element("input", type="text", name="type", value=known, size="50", required="required")
+    asked = element("label", words("Type:"), " ", field)
     button = sheet.button("leakwatch-look", label, **fields)
     return Html(button.replace("<button", f"{asked} <button", 1))
 

@@ -217,8 +217,11 @@ def _some_points(lines: Sequence[Line], span: tuple[float, float], figures: Figu
     columns = [Column(_("Time")), *(Column(line.name, _("MiB"), number=True) for line in lines)]
     step = (span[1] - span[0]) / TABLE_MOMENTS
     moments = [span[0] + step * (number + 0.5) for number in range(TABLE_MOMENTS)]
+    values = [(t, [_value_near(line, t, step / 2) for line in lines]) for t in moments]
     rows = [
-        [Cell(figures.time(t), t), *(figures.mib(_value_near(line, t, step / 2)) for line in lines)] for t in moments
+        [Cell(figures.time(t), t), *(figures.mib(value) for value in near)]
+        for t, near in values
+        if any(value is not None for value in near)
     ]
     shown = table(_("Memory (RSS) at some moments; the sample nearest to each"), columns, rows)
     return element("details", element("summary", _("The chart as numbers")), shown)

@@ -62,9 +62,13 @@ def _waiting(processes: Sequence[Process], figures: Figures) -> str:
     known = [process["samples"] for process in processes if process.get("samples") is not None]
     if not known:
         return _("There is not enough data yet to say whether a process leaks.")
+    if max(known) >= ENOUGH_SAMPLES:
+        return _(
+            "It is too soon to say whether a process leaks: after %s snapshots a leak and a warm-up look alike."
+        ) % figures.number(max(known))
     return _("There is not enough data yet to say whether a process leaks: %(have)s of %(need)s snapshots.") % {
         "have": figures.number(max(known)),
-        "need": figures.number(max(ENOUGH_SAMPLES, max(known) + 1)),
+        "need": figures.number(ENOUGH_SAMPLES),
     }
 
 

@@ -33,7 +33,7 @@ def _what(finding: Finding) -> str:
         return f"Memory grew and ends at about {format_bytes(finding.ceiling)}."
     if not finding.leak and finding.kind != "fragmentation":
         return {"steady": "Memory is steady.", "warming-up": "Memory grows ever more slowly."}.get(
-            finding.kind, "There are too few samples to say anything."
+            finding.kind, "It is too soon to say anything."
         )
     parts = [f"{finding.kind} {'leak' if finding.leak else 'grows'}: {format_rate(finding.rate_bytes_per_h)}"]
     if finding.culprits:

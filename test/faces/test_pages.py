@@ -49,6 +49,16 @@ class PagesTC(WebCWTC):
         assert "POLLER.handlers" in text
         assert 'aria-current="page"' in text
 
+    def test_what_to_do_next_stands_beside_what_was_found(self):
+        """Who holds what piles up is asked with a click, as of every type; the process can be replaced here."""
+        text = self.page("gc", process="scheduler")
+        asked = f"show=kept&amp;type={HANDLER}#lw-holders"
+        assert text.count(asked) == 2
+        assert f'value="{HANDLER}"' in self.page("gc", process="scheduler", show="kept", type=HANDLER)
+        assert "Restart scheduler" in text
+        self.answers.launcher = LauncherError("no launcher runs", "start one")
+        assert "Restart scheduler" not in self.page("gc", process="scheduler")
+
     def test_no_probe_is_a_state_of_the_page(self):
         """What failed and what to do, on both pages."""
         self.answers.status = NO_PROBE

@@ -84,6 +84,8 @@ class PanelsTC(WebCWTC):
         """How many there are, and how many it takes."""
         self.answers.status = status(process(verdict="not-enough-data", samples=4))
         assert "4 of 12 snapshots" in self.panel("verdict")
+        self.answers.status = status(process(verdict="not-enough-data", samples=27))
+        assert "after 27 snapshots a leak and a warm-up look alike" in self.panel("verdict")
 
     def test_one_process_and_fifty(self):
         """A row each; a name however long is there in full and may break."""
@@ -122,7 +124,7 @@ class PanelsTC(WebCWTC):
             "Objects that the collector tracks are made and kept.",
             "+30.0 MiB/h (95 %: +20.0 MiB/h to +40.0 MiB/h)",
             "Why do you say so?",
-            "Confidence 97 %, from 60 snapshots of 1 processes.",
+            "Confidence 97 %, from 60 snapshots of one process.",
             "objects tracked by the collector grow with the memory",
             "changeset (90 %)",
             "As text for a ticket",
@@ -143,6 +145,24 @@ class PanelsTC(WebCWTC):
         text = self.panel("restarts")
         assert 'data-poll="1"' in text
         assert 'aria-current="step">draining (3)' in text
+
+    def test_a_restart_under_way_is_not_offered_again(self):
+        """The verdict leads to its stages."""
+        self.answers.status = status(process(uss=400 * 1024**2))
+        assert "Restart web-1" in self.panel("verdict")
+        moving = restart(stage="starting", outcome=None, ready_at=None, exited_at=None)
+        self.answers.launcher = {"flags": [], "restarts": [moving]}
+        assert "Restart web-1" not in self.panel("verdict")
+        assert "web-1 is being replaced" in self.panel("verdict")
+
+    def test_many_calm_findings_are_folded(self):
+        """Those that matter stand open, before them."""
+        names = [f"web-{number}" for number in range(1, 9)]
+        calm = [finding(process=name, kind="steady", leak=False) for name in names]
+        self.answers.findings = [*calm, finding(process="web-9")]
+        text = self.panel("findings")
+        assert "<summary>steady: web-1, web-2" in text
+        assert text.index("web-9: python-objects") < text.index("<summary>steady")
 
     def test_a_restart_ends_with_what_happened(self):
         """Outcome and lost requests, 0 too; nothing is asked again."""

@@ -17,6 +17,12 @@ from cubicweb_leakwatch.views.sentences import notes, sentence
 CLOSED = 10
 """Findings that no longer hold, the newest of which are shown."""
 
+CALM = ("steady", "not-enough-data")
+"""Kinds of finding that ask for nothing."""
+
+CALM_SHOWN = 4
+"""So many of them are shown like the others; more, as of fifty processes, would hide those that matter."""
+
 
 class FindingsPanel(Panel):
     """The findings that hold, each with its evidence; then those that held."""
@@ -33,12 +39,25 @@ class FindingsPanel(Panel):
         closed = self._closed_ones()
         if not data and not closed:
             return element("p", self._("Nothing was concluded yet: that takes some minutes of snapshots."))
-        shown = [self._article(finding) for finding in data]
+        calm = [finding for finding in data if finding["kind"] in CALM]
+        folded = calm if len(calm) > CALM_SHOWN else []
+        shown: list[Html | None] = [self._article(finding) for finding in data if finding not in folded]
+        shown += [self._folded(kind, folded) for kind in CALM]
         if closed:
             shown.append(
                 element("details", element("summary", self._("Findings that no longer hold")), self._closed(closed))
             )
         return join(shown)
+
+    def _folded(self, kind: str, findings: list[dict[str, Any]]) -> Html | None:
+        """Return the processes of which there is nothing to tell, their names in a line, behind a click the rest."""
+        of_kind = [finding for finding in findings if finding["kind"] == kind]
+        if not of_kind:
+            return None
+        names = ", ".join(clean(finding["process"]) for finding in of_kind)
+        return element(
+            "details", element("summary", self._(kind), ": ", names), *(self._article(finding) for finding in of_kind)
+        )
 
     def _closed_ones(self) -> list[dict[str, Any]]:
         """Return the newest of those that no longer hold; none while the database is away."""
@@ -88,13 +107,7 @@ class FindingsPanel(Panel):
     def _evidence(self, finding: dict[str, Any]) -> Iterator[Html]:
         """Return what the conclusion rests on: the meters, the types, the views, and what limits it."""
         _, figures, evidence = self._, self.figures, finding.get("evidence") or {}
-        sure = f"{figures.number(100 * (finding.get('confidence') or 0.0))} %"
-        basis = _("Confidence %(sure)s, from %(samples)s snapshots of %(lives)s processes.") % {
-            "sure": sure,
-            "samples": figures.number(evidence.get("samples")),
-            "lives": figures.number(evidence.get("lives")),
-        }
-        yield element("p", basis)
+        yield element("p", self._basis(finding, evidence))
         if evidence.get("why"):
             yield sentence("p", evidence["why"], evidence, figures)
         if evidence.get("meters"):
@@ -105,6 +118,20 @@ class FindingsPanel(Panel):
             yield self._views(finding["views"])
         if evidence.get("notes"):
             yield element("ul", *notes(evidence, figures))
+
+    def _basis(self, finding: dict[str, Any], evidence: dict[str, Any]) -> str:
+        """Say how sure that is, and from how much; where nothing was concluded, from how much alone."""
+        _, number = self._, self.figures.number
+        if evidence.get("lives") is None:
+            return str(_("From %s snapshots.") % number(evidence.get("samples") or 0))
+        told = {
+            "sure": f"{number(100 * (finding.get('confidence') or 0.0))} %",
+            "samples": number(evidence.get("samples")),
+            "lives": number(evidence["lives"]),
+        }
+        if evidence["lives"] == 1:
+            return str(_("Confidence %(sure)s, from %(samples)s snapshots of one process.") % told)
+        return str(_("Confidence %(sure)s, from %(samples)s snapshots of %(lives)s processes.") % told)
 
     def _meters(self, meters: dict[str, dict[str, Any]]) -> Html:
         _, figures = self._, self.figures

@@ -69,7 +69,7 @@ class RestartsPanel(Panel):
 
     def show(self, data: list[dict[str, Any]]) -> Html:
         """Return what is under way, the sum of what was lost, and the log, the newest first."""
-        moving = [item for item in data if _under_way(item)]
+        moving = [item for item in data if under_way(item)]
         fresh = [item for item in data if step_of(item) == DONE and self._just_ended(item)]
         stages = [self._stages(item) for item in (*fresh[-3:], *moving)]
         poll = element("div", *stages, class_="lw-moving", data_poll="1" if moving else None) if stages else None
@@ -206,7 +206,8 @@ def step_of(item: dict[str, Any]) -> int:
     return STEPS.index("draining") if stage == "draining" else 0
 
 
-def _under_way(item: dict[str, Any]) -> bool:
+def under_way(item: dict[str, Any]) -> bool:
+    """Say whether a restart is not over yet."""
     return item.get("stage") not in (None, "done") and not item.get("outcome")
 
 

@@ -8,6 +8,7 @@ from cubicweb_leakwatch.live import one_a_slot
 from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.views.markup import Html, element, join
 from cubicweb_leakwatch.views.panels.base import Panel
+from cubicweb_leakwatch.views.panels.restarts import under_way
 from cubicweb_leakwatch.views.verdict import needs_look, over_limit, verdict
 
 
@@ -42,6 +43,11 @@ class VerdictPanel(Panel):
             actions.append(element("a", self._("Why?"), href="#lw-findings", class_="lw-next"))
         full = over_limit(processes)
         if full is not None and self.sheet.launcher is not None:
-            label = self._("Restart %s") % clean(full["name"])
-            actions.append(self.sheet.button("leakwatch-restart", label, process=full["name"]))
+            actions.append(self._replace(full["name"]))
         return element("div", join(actions, " "), class_="lw-nexts") if actions else None
+
+    def _replace(self, name: str) -> Html:
+        """Return the button that replaces a process; the way to its stages when that is under way."""
+        if any(item["process"] == name and under_way(item) for item in self.sheet.replacements):
+            return element("a", self._("%s is being replaced") % clean(name), href="#lw-restarts", class_="lw-next")
+        return self.sheet.button("leakwatch-restart", self._("Restart %s") % clean(name), process=name)
