@@ -8,7 +8,7 @@ import pytest
 from cubicweb_leakdemo.runner.instance import HOST, Instance
 from sites import Site, ctl, make_instance
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 FAILED = 1
 CONFIGURATION = 4

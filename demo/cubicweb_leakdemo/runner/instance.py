@@ -90,13 +90,17 @@ class Instance:
 
     def create(self) -> None:
         """Make the instance and its database anew; what ``home`` held is removed."""
+        self.configure()
+        self.run("db-create", "--automatic", self.name, timeout_s=600.0)  # eight seconds, on a machine at rest
+
+    def configure(self) -> None:
+        """Make the instance anew, for a database that is there or comes from elsewhere."""
         shutil.rmtree(self.home, ignore_errors=True)
         for folder in ("etc", "data", "run"):
             (self.home / folder).mkdir(parents=True, mode=0o700)
         self.run("create", "--automatic", "--no-db-create", "--config-level", "0", ",".join(self.cubes), self.name)
         self._write_sources()
         self._write_options()
-        self.run("db-create", "--automatic", self.name, timeout_s=600.0)  # eight seconds, on a machine at rest
 
     def _write_sources(self) -> None:
         database = self.database or {"db-driver": "sqlite", "db-name": str(self.home / "database.sqlite")}
