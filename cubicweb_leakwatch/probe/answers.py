@@ -113,8 +113,9 @@ class Answers:
 
     def counts(self, _question: dict[str, Any]) -> dict[str, Any]:
         """A sample with the type counts, as a snapshot records them."""
-        counts = self._count()
+        # first, and at the very moment the copy is made: what was served meanwhile would blur which view leaks
         sample = take_sample(self.state).as_json()
+        counts = self._count()
         return {
             **sample,
             "gc_objects": counts.gc_objects,

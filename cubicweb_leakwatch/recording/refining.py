@@ -41,7 +41,8 @@ def refined(finding: Finding, look: Mapping[str, Any], now: float) -> Finding:
     finding = dataclasses.replace(finding, holder=about["holder"])
     came = _grown(finding, about, looked)
     if finding.kind in _OF_PYTHON and _comes_back(about, came) and not _long_since(finding, now):
-        finding = dataclasses.replace(finding, kind="warming-up")
+        waits = about.get("unreachable", 0) >= about.get("ending", 0)
+        finding = dataclasses.replace(finding, kind="steady" if waits else "warming-up", seconds_to_limit=None)
         finding = _noted(finding, _("most of what grows waits for the collector, or lies in caches that have an end"))
     elif finding.kind == "python-objects" and about.get("unreached", 0) >= _MOST * came:
         finding = dataclasses.replace(finding, kind="uncollectable")

@@ -95,6 +95,7 @@ class _Case:
         verdict, trend, meters = self.verdict, self.trend, self.meters
         grows = self.leak or verdict.kind == "fragmentation"
         meter = meters.by_name[verdict.meter]
+        culprits = culprits_of(meters, trend, verdict.meter) if self.leak and verdict.kind != "native" else ()
         evidence = evidence_of(meters, verdict.meter, verdict.why)
         if grows and limit is not None:
             evidence["seconds_to_limit_95"] = _limit_interval(meters, trend, limit)
@@ -107,8 +108,8 @@ class _Case:
             rate_high=(trend.high if grows else max(0.0, trend.high)) * 3600,
             bytes_per_request=_per_request(meters.history, trend) if grows else None,
             confidence=round(verdict.confidence, 3),
-            culprits=culprits_of(meters, trend, verdict.meter) if self.leak and verdict.kind != "native" else (),
-            views=(tasks_of(meters, trend) or views_of(meters, trend)) if self.leak else (),
+            culprits=culprits,
+            views=(tasks_of(meters, trend) or views_of(meters, trend, culprits)) if self.leak else (),
             ceiling=_ceiling(meters, verdict) if verdict.kind == "plateau" else None,
             seconds_to_limit=_seconds_to_limit(meters, trend, limit, verdict),
             evidence=evidence,

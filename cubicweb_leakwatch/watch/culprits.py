@@ -35,6 +35,9 @@ _BYTES_PER_OWNER = 128 * 1024
 def culprits_of(meters: Meters, trend: Trend, explained_by: str) -> tuple[Culprit, ...]:
     """Return the types that grow as the meter ``explained_by`` does, the likeliest owner first; bytes by ``trend``."""
     scored = _scored(meters, trend, explained_by)
+    if explained_by != "gc_objects":
+        # the collector does not see what grows, so these types can only hold it: not by the megabyte each
+        scored = [item for item in scored if trend.rate <= _BYTES_PER_OWNER * item[2]]
     kept = [item for item in scored[:_MOST] if item[0] >= _LEAST_SHARE * scored[0][0]]
     total = sum(score for score, *_ in kept)
     rate = max(trend.rate, 0.0) * 3600

@@ -17,6 +17,8 @@ _SMOOTH_SHARE = 80
 # A fall counts when it is this many deviations of the noise, and this share of the whole range.
 _FALL_DEVIATIONS = 6.0
 _FALL_SHARE = 0.2
+# How a process starts, often by more than it ever gives back, is no part of that range.
+_STARTING = 0.15
 # A rise is more than another excursion when it is so much higher, or has lasted so much longer, than any before.
 _HIGHER = 1.5
 _LONGER = 2.0
@@ -33,14 +35,11 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
     proven = np.ones(len(y), bool)
     if len(y) < 3 * _SMOOTH:
         return y.copy(), proven
-    smooth = running_median(y, max(_SMOOTH, len(y) // _SMOOTH_SHARE) | 1)
-    deviation = spread_of(y - smooth)
+    smooth, deviation, falls = _excursions(y, resolution)
     # what is higher or lower for a few samples only has been given back, or taken back, at once
     calm = np.where(np.abs(y - smooth) > max(_FALL_DEVIATIONS * deviation, resolution), smooth, y)
-    falls = _falls(smooth, _least_fall(smooth, deviation, resolution))
     if not falls:
         return calm, proven
-    falls = _whole(falls)
     longest = max(bottom - start for start, _, bottom in falls)
     deepest = max(float(smooth[peak] - smooth[bottom]) for _, peak, bottom in falls)
     last = falls[-1][2]
@@ -62,6 +61,24 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
         proven &= ~away | _few(falls, len(y))
     proven[end:] = False
     return floor, proven
+
+
+def longest_excursion(t: Array, y: Array, resolution: float) -> float:
+    """Return how long the longest rise of ``y`` lasted that was given back, as a share of the time.
+
+    0.0 unless ``y`` rises and falls for most of the time.
+    """
+    falls = _excursions(y, resolution)[2] if len(y) >= 3 * _SMOOTH else []
+    if _away(falls, len(y)).mean() <= _MOSTLY_THERE:
+        return 0.0
+    return max(float(t[bottom] - t[start]) for start, _, bottom in falls) / float(np.ptp(t))
+
+
+def _excursions(y: Array, resolution: float) -> tuple[Array, float, list[tuple[int, int, int]]]:
+    """Return the values made smooth, the deviation of single ones from that, and the clear falls."""
+    smooth = running_median(y, max(_SMOOTH, len(y) // _SMOOTH_SHARE) | 1)
+    deviation = spread_of(y - smooth)
+    return smooth, deviation, _whole(_falls(smooth, _least_fall(smooth, deviation, resolution)))
 
 
 def _whole(falls: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
@@ -101,7 +118,7 @@ def _between(falls: list[tuple[int, int, int]], smooth: Array) -> Array:
 
 def _least_fall(smooth: Array, deviation: float, resolution: float) -> float:
     """Return how deep a fall has to be to count."""
-    low, high = np.quantile(smooth, [0.01, 0.99])
+    low, high = np.quantile(smooth, [_STARTING, 0.99])
     return max(_FALL_DEVIATIONS * deviation, _FALL_SHARE * float(high - low), 4 * resolution)
 
 

@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 
+from cubicweb_leakwatch.watch.arithmetic import running_median
 from cubicweb_leakwatch.watch.finding import Kind
 from cubicweb_leakwatch.watch.meters import IN_USE, SURE, Meter, Meters
 from cubicweb_leakwatch.watch.sentences import _
@@ -33,7 +34,10 @@ _AS_FAST = 0.3
 _START_SHARE = 0.15
 # A start that made up more of the level than this was over sooner still.
 _LARGE_START_LEVEL, _LARGE_START_SHARE = 0.2, 0.08
+_LONGEST_START = 0.25
 _STARTS_SHARE = 0.25  # of several lives, each of which started
+# Growth is over where all but this share of it has happened, by medians of so many points.
+_OVER, _CALM_POINTS = 0.05, 5
 # A saturating growth of which more than this share is still to come has no end in sight yet.
 _END_IN_SIGHT = 0.15
 # Growth that ended matters from this share of the level on.
@@ -224,9 +228,22 @@ def _ended(meters: Meters, meter: Meter) -> Verdict:
     sure = 1.0 - trend.growing
     if trend.family == "slowing" or trend.left > _END_IN_SIGHT:
         return Verdict("warming-up", sure, meter.name, _("growth slows down, its end is not in sight yet"))
-    if trend.end_share * meters.longest_life_share <= _start_share(meters):
+    if _over(meters, meter) <= _start_share(meters):
         return Verdict("steady", sure, meter.name, _("memory grew at the start and has stayed since"))
     return Verdict("plateau", sure, meter.name, _("growth that came to an end"))
+
+
+def _over(meters: Meters, meter: Meter) -> float:
+    """Return at what share of the history the growth of a meter was over, sudden steps that came later included."""
+    if meters.longest_life_share < 1:
+        return meter.trend.end_share * meters.longest_life_share
+    t, values = meters.trends.t[meter.known], meter.points[meter.known]
+    calm = running_median(values, _CALM_POINTS)
+    rise = float(np.median(calm[-_CALM_POINTS:]) - calm[0])
+    below = np.flatnonzero(calm < calm[0] + rise - max(_OVER * rise, 2 * max(meter.swing, meter.trend.noise)))
+    if rise <= 0 or not len(below):
+        return meter.trend.end_share
+    return max(meter.trend.end_share, float(t[below[-1]] - t[0]) / max(float(np.ptp(t)), 1e-9))
 
 
 def _start_share(meters: Meters) -> float:
@@ -234,7 +251,9 @@ def _start_share(meters: Meters) -> float:
     if meters.longest_life_share < 1:
         return _STARTS_SHARE
     rss = meters.by_name["rss"]
-    return _LARGE_START_SHARE if rss.trend.growth > _LARGE_START_LEVEL * rss.level else _START_SHARE
+    large = rss.trend.growth > _LARGE_START_LEVEL * rss.level
+    # where all that grows is given back in the end, the first rise is no other than those after it
+    return max(_LARGE_START_SHARE if large else _START_SHARE, min(_LONGEST_START, meters.longest_excursion_share))
 
 
 def _stands_for(meters: Meters, meter: Meter) -> bool:
@@ -260,5 +279,5 @@ def _stayed(meters: Meters) -> bool:
     """Whether RSS rose by an amount that matters: at once, or gradually after the start of the history."""
     rss = meters.by_name["rss"]
     trend, level = rss.trend, rss.level
-    gradual = _has_ended(rss) and trend.end_share * meters.longest_life_share > _start_share(meters)
+    gradual = _has_ended(rss) and _over(meters, rss) > _start_share(meters)
     return gradual or trend.jumped >= _ENDED_SHARE * level

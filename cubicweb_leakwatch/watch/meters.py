@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cubicweb_leakwatch.watch.arithmetic import spread_of
+from cubicweb_leakwatch.watch.givenback import longest_excursion
 from cubicweb_leakwatch.watch.series import History, point_values, values_of
 from cubicweb_leakwatch.watch.trend import Trend, Trends
 
@@ -131,6 +132,11 @@ class Meters:
             float(np.ptp(self.history.age[self.history.life == number])) for number in np.unique(self.history.life)
         ]
         return max(lives) / max(sum(lives), 1e-9)
+
+    @property
+    def longest_excursion_share(self) -> float:
+        """The share of the history that the longest rise of RSS took where it rises and falls most of the time."""
+        return longest_excursion(self.history.t, values_of(self.history.samples, "rss"), RESOLUTIONS["rss"])
 
     def along(self, meter: Meter, memory: Meter) -> Trend:
         """Return the trend of a meter if its shape is that of the memory, which goes on growing."""

@@ -30,7 +30,7 @@ def test_only_what_came_since_counts_as_unreached():
 def test_trash_that_waits_for_the_collector_is_no_leak_yet() -> None:
     """Cycles that a collection will take are told as such; after six hours nobody will take them."""
     trash = {"types": [about(unreached=900, unreachable=900)], "piles": []}
-    assert refined(LEAK, trash, NOW - 30000).kind == "warming-up"
+    assert refined(LEAK, trash, NOW - 30000).kind == "steady"
     assert refined(LEAK, trash, NOW).kind == "uncollectable"
 
 
@@ -104,6 +104,6 @@ def test_what_came_is_laid_beside_what_will_go() -> None:
     trash = {"types": [about(instances=800, unreached=200, unreachable=200)], "piles": [], "t": NOW}
     for kind in ("python-objects", "python-memory"):
         soon = Finding("web-1", kind, since=HOUR_AGO, rate_bytes_per_h=6e7, culprits=LEAK.culprits)
-        assert refined(soon, trash, NOW).kind == "warming-up"
+        assert refined(soon, trash, NOW).kind == "steady"
         much = Finding("web-1", kind, since=HOUR_AGO, rate_bytes_per_h=6e7, culprits=(Culprit("app.Entry", 700.0),))
         assert refined(much, trash, NOW).leak
