@@ -17,11 +17,12 @@ from cubicweb_leakwatch.watch.culprits import culprits_of, owner_of
 from cubicweb_leakwatch.watch.deployed import rates_of
 from cubicweb_leakwatch.watch.evidence import evidence_of
 from cubicweb_leakwatch.watch.finding import LEAKS, Event, Finding
+from cubicweb_leakwatch.watch.givenback import came_back
 from cubicweb_leakwatch.watch.kinds import Verdict, judge
 from cubicweb_leakwatch.watch.lives import in_order, lineages, split_lives
-from cubicweb_leakwatch.watch.meters import Meters
+from cubicweb_leakwatch.watch.meters import RESOLUTIONS, Meters
 from cubicweb_leakwatch.watch.sentences import Sentence, _, made_of, with_note
-from cubicweb_leakwatch.watch.series import History, history_of
+from cubicweb_leakwatch.watch.series import History, history_of, values_of
 from cubicweb_leakwatch.watch.tasks import tasks_of
 from cubicweb_leakwatch.watch.trend import Trend
 from cubicweb_leakwatch.watch.views import views_of
@@ -153,11 +154,24 @@ def _chosen(lives: Lives) -> _Case:
         # what came to an end in one life may be no more than how each of them starts
         settled = alone.verdict.kind not in ("warming-up", "plateau") and alone.verdict.settled
         # growth of a start that the lives before it may tell from a leak
-        if settled and alone.leak and not alone.just_started:
+        if settled and alone.leak and not alone.just_started and not _came_back(alone, before):
             return alone
         if settled and long and not alone.leak and not (_enough(before) and _could_still(alone, _case(before))):
             return alone
     return _case([*before, newest])
+
+
+def _came_back(alone: _Case, before: Lives) -> bool:
+    """Whether what grows in the newest life is no more than what grew in those before it, and was given back."""
+    meter = alone.meters.by_name[alone.verdict.meter]
+    seconds = float(alone.meters.history.t[-1]) - meter.trend.since
+    for life in before:
+        values = values_of(life, meter.name)
+        known = ~np.isnan(values)
+        t = np.array([sample.t for sample in life])[known]
+        if came_back(t, values[known], RESOLUTIONS[meter.name], meter.trend.growth, seconds):
+            return True
+    return False
 
 
 def _could_still(alone: _Case, before: _Case) -> bool:

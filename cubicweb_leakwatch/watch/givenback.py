@@ -74,6 +74,17 @@ def longest_excursion(t: Array, y: Array, resolution: float) -> float:
     return max(float(t[bottom] - t[start]) for start, _, bottom in falls) / float(np.ptp(t))
 
 
+def came_back(t: Array, y: Array, resolution: float, rise: float, seconds: float) -> bool:
+    """Whether ``y`` has risen before as a rise by ``rise`` over ``seconds`` does, and came back."""
+    if len(y) < 3 * _SMOOTH:
+        return False
+    smooth, _, falls = _excursions(y, resolution)
+    return any(
+        rise < _HIGHER * (smooth[peak] - smooth[bottom]) and seconds < _LONGER * (t[bottom] - t[start])
+        for start, peak, bottom in falls
+    )
+
+
 def _excursions(y: Array, resolution: float) -> tuple[Array, float, list[tuple[int, int, int]]]:
     """Return the values made smooth, the deviation of single ones from that, and the clear falls."""
     smooth = running_median(y, max(_SMOOTH, len(y) // _SMOOTH_SHARE) | 1)

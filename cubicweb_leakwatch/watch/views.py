@@ -55,7 +55,7 @@ def views_of(meters: Meters, trend: Trend, culprits: Sequence[Culprit] = ()) -> 
         for noise in noises(t, life, meters.trends.counts[rows])
     ]
     best = max(found, key=lambda selection: selection.log_likelihood)
-    return _shares(names, columns, best, trend.rate / rate)
+    return _shares(names, columns, best, trend, trend.rate / rate)
 
 
 def _clearest(meters: Meters, culprits: Sequence[Culprit]) -> tuple[Array, float]:
@@ -190,17 +190,22 @@ class _Fit:
         return sure
 
 
-def _shares(names: Sequence[str], columns: Array, found: _Selection, bytes_each: float) -> tuple[ViewShare, ...]:
+def _shares(
+    names: Sequence[str], columns: Array, found: _Selection, trend: Trend, bytes_each: float
+) -> tuple[ViewShare, ...]:
     """Turn units a request into bytes with intervals; leave out views whose share is small or may be another's."""
     grown = found.each * np.ptp(columns, axis=0)
     total = float(grown.sum())
     if total <= 0:
         return ()
+    # how many bytes a unit is, is no better known than how fast memory grows
+    blur = (trend.high - trend.low) / 2 / trend.rate
     views = []
     for index, name in enumerate(names):
         each, margin = float(found.each[index]), _95 * _WIDER * float(found.deviation[index])
         share = float(grown[index]) / total
         if share >= _LEAST_SHARE and each > margin and found.sure[index] >= _SURE:
+            margin = min(each, float(np.hypot(margin, blur * each)))
             low, middle, high = (value * bytes_each for value in (each - margin, each, each + margin))
             views.append(ViewShare(name, middle, share, low, high))
     return tuple(sorted(views, key=lambda view: -view.share))

@@ -89,6 +89,24 @@ def test_a_collector_that_runs_rarely_makes_no_leak() -> None:
     assert not finding.leak
 
 
+def test_sawteeth_after_a_start_much_higher_than_they_are_make_no_leak() -> None:
+    """A process grows to three times its size, and from then on rises and falls by a sixth of that."""
+    n = 60
+    teeth = np.arange(n) % 9 / 9 * 40 * MIB
+    start = np.minimum(1.0, np.arange(n) / 5) * 170 * MIB
+    objects, blocks = start / 400 + teeth / 100, start / 90 + teeth / 40
+    assert conclude(samples(n, rss=start + teeth, gc_objects=objects, python_blocks=blocks)).kind == "steady"
+
+
+def test_a_rise_as_those_given_back_before_the_restart_is_no_leak() -> None:
+    """The newest life has only risen so far; the one before it rose as far, time and again."""
+    tooth = np.arange(240) % 60 * (80 * MIB / 60)
+    pid = [1] * 180 + [2] * 60
+    rise = samples(240, rss=tooth, gc_objects=tooth / 400, python_blocks=tooth / 90, pid=pid)
+    assert not conclude(rise).leak
+    assert conclude(rise[180:]).leak
+
+
 def test_a_leak_under_a_sawtooth_is_found() -> None:
     """The floor rises although every tooth falls back."""
     more = 40 * MIB * ((np.arange(N) / 17) % 1) + line(N, 80 * MIB)
@@ -204,6 +222,36 @@ def test_the_view_that_leaks_is_named_with_its_bytes() -> None:
     finding = conclude(samples(N, rss=more, gc_objects=more / 400, views=views, requests=requests))
     assert [view.view for view in finding.views] == ["report"]
     assert finding.views[0].low <= 8192 <= finding.views[0].high and finding.views[0].share > 0.9
+
+
+def test_the_view_is_named_by_the_culprits_own_count() -> None:
+    """A quarter of all requests all the time, under what other pages leave behind for a while: still told from time."""
+    rng = np.random.default_rng(4)
+    mix = np.cumsum(rng.multinomial(30, (0.25, 0.35, 0.4), 80), axis=0)
+    owned = 200 * mix[:, 0] + rng.integers(0, 400, 80)
+    waiting = np.abs(rng.normal(0, 12_000, 80))
+    finding = conclude(
+        samples(
+            80,
+            rss=owned * 500.0 + waiting * 100,
+            gc_objects=3 * owned + waiting,
+            types=[{"shop.Entry": int(each), "builtins.dict": 9000 + int(each)} for each in owned],
+            views=[{"report": int(a), "index": int(b), "edit": int(c)} for a, b, c in mix],
+            requests=mix.sum(axis=1).tolist(),
+        )
+    )
+    assert [view.view for view in finding.views] == ["report"]
+    assert finding.views[0].low <= 200 * 500 <= finding.views[0].high
+
+
+def test_no_view_is_named_that_may_as_well_be_another() -> None:
+    """Two views that are always asked for together: which of them leaks nobody can tell."""
+    rng = np.random.default_rng(5)
+    asked = np.cumsum(rng.poisson(20, N))
+    more = asked * 8192.0
+    views = [{"report": int(each), "its picture": int(each), "index": 3 * i} for i, each in enumerate(asked)]
+    finding = conclude(samples(N, rss=more, gc_objects=more / 400, views=views, requests=(2 * asked).tolist()))
+    assert finding.leak and finding.views == ()
 
 
 def test_the_time_left_follows_from_level_and_rate() -> None:
