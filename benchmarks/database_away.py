@@ -1,11 +1,13 @@
 """A served site whose PostgreSQL goes away under load: what is answered, what is replaced, what is recorded afterwards.
 
-``python benchmarks/database_away.py [--away 300] [--silent 60] [--rate 20]`` needs PostgreSQL (package postgresql).
+``python benchmarks/database_away.py [--away 300] [--silent 60] [--dropped 0] [--rate 20]`` needs PostgreSQL (package
+postgresql), and for ``--dropped`` iptables, iproute2 and root.
 
 Two workers over a memory limit again and again, because a page that needs no database keeps 256 KiB a request;
 ``--rate`` of such requests a second, and a quarter as many for the front page, which needs the database; a snapshot of
 each process each ten seconds. After a while the database is stopped for ``--away`` seconds, later restarted three times
-(``pg_ctl -m immediate``), and paused (SIGSTOP) for ``--silent`` seconds, as when a network drops what is sent. In the
+(``pg_ctl -m immediate``), and paused (SIGSTOP) for ``--silent`` seconds. With ``--dropped`` all of it runs in a network
+namespace of its own, the database is asked by TCP, and the kernel drops every packet of it for so many seconds. In the
 midst of its absence the scheduler, which keeps what was measured, is replaced as well.
 
 Exits with 1 when a page that needs no database was not answered, one that needs it took over 25 s to fail or did not
@@ -38,6 +40,7 @@ from cubicweb_leakwatch.serve.control import ask_launcher
 INTERVAL_S, SETTLE_S = 10.0, 30.0
 OPTIONS = {"leakwatch-interval": f"{INTERVAL_S:g}s", "leakwatch-types": "0", "leakwatch-restart-budget": "600/h"}
 LEAK_MIB, LATE_S, ERROR_S, BACK_S = 100, 30.0, 25.0, 30.0
+NAMESPACE = "LEAKWATCH_IN_A_NAMESPACE"
 PAGE, FREE = "/", "/keeps"
 
 CUBE = {
@@ -75,14 +78,14 @@ class Load(Traffic):
 class Run:
     """The site, and what went wrong so far."""
 
-    def __init__(self, stack: ExitStack, rate: float) -> None:
+    def __init__(self, stack: ExitStack, rate: float, *, tcp: bool) -> None:
         self.rate = rate
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name, text in CUBE.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text)
         os.environ["PYTHONPATH"] = f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
-        self.cluster = stack.enter_context(cluster(program))
+        self.cluster = stack.enter_context(cluster(program, HOST if tcp else ""))
         database = {**self.cluster.source, "db-name": "away"}
         self.instance = Instance(
             folder / "home", free_port(), name="away", cubes=("keeps",), options=OPTIONS, database=database
@@ -178,6 +181,13 @@ class Run:
             time.sleep(seconds)
         self.until_back()
 
+    def dropped(self, seconds: float) -> None:
+        """Have the kernel drop every packet to and from the database for a while."""
+        iptables = program("iptables-legacy", "iptables")
+        with self.phase("every packet of it is dropped", away=True), self.cluster.dropped(iptables):
+            time.sleep(seconds)
+        self.until_back()
+
     def judge_records(self) -> None:
         """Compare what is recorded with what was."""
         journal = finished_restarts(self.directory)
@@ -205,16 +215,26 @@ class Run:
         self.wrong += [sentence for sentence, is_so in wrong.items() if is_so]
 
 
+def in_a_namespace() -> None:
+    """Begin anew in a network namespace of our own, which has a loopback device and nothing else."""
+    script = 'ip link set lo up && exec "$@"'
+    os.environ[NAMESPACE] = "1"
+    os.execvp("unshare", ["unshare", "--net", "sh", "-c", script, "sh", sys.executable, *sys.argv])
+
+
 def main() -> int:
     """Run, print, and judge."""
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--away", type=float, default=300.0)
     options.add_argument("--silent", type=float, default=60.0)
+    options.add_argument("--dropped", type=float, default=0.0)
     options.add_argument("--steady", type=float, default=20.0)
     options.add_argument("--rate", type=float, default=20.0)
     asked = options.parse_args()
+    if asked.dropped and NAMESPACE not in os.environ:
+        in_a_namespace()
     with ExitStack() as stack:
-        run = Run(stack, asked.rate)
+        run = Run(stack, asked.rate, tcp=bool(asked.dropped))
         with run.phase("all is well", away=False):
             time.sleep(asked.steady)
         if asked.away:
@@ -222,6 +242,8 @@ def main() -> int:
         run.restarted()
         if asked.silent:
             run.silent(asked.silent)
+        if asked.dropped:
+            run.dropped(asked.dropped)
         with run.phase("all is well again", away=False):
             time.sleep(SETTLE_S)
         run.judge_records()

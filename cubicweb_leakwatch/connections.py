@@ -12,6 +12,7 @@ anybody at all, and while it is silent whoever wants a new connection is told so
 import contextlib
 import logging
 import os
+import select
 import socket
 import sys
 import threading
@@ -35,6 +36,8 @@ RETRY_S = 5.0
 LOOK_EVERY_S = 1.0
 PATIENCE_S = 3.0
 ANSWER_S = 5.0
+
+Away = tuple[type[Exception], ...]
 
 ACTIVE = 1
 """libpq's PQTRANS_ACTIVE: a statement is going on."""
@@ -71,21 +74,59 @@ def limit_connecting() -> None:
 
 def answering(app: Any, repo: Any) -> Any:
     """Return a WSGI application that says 503, and why, where ``app`` fails because the database is away."""
-    away = (repo.system_source.OperationalError, repo.system_source.InterfaceError)
+    away: Away = (repo.system_source.OperationalError, repo.system_source.InterfaceError)
 
     def answer(environ: dict[str, Any], start_response: Any) -> Any:
         try:
             return app(environ, start_response)
-        except away as error:
-            logger.error("event=no-database path=%r reason=%r", environ.get("PATH_INFO"), " ".join(str(error).split()))
+        except Exception as error:
+            if (reason := _behind(error, away)) is None:
+                raise
+            logger.error("event=no-database path=%r reason=%r", environ.get("PATH_INFO"), " ".join(str(reason).split()))
             start_response("503 Service Unavailable", AWAY_HEADERS, sys.exc_info())
             return [AWAY_TEXT]
 
     return answer
 
 
+def _behind(error: BaseException | None, away: Away) -> BaseException | None:
+    """Return the error of ``away`` that another came of: what CubicWeb does to clean up after one fails as well."""
+    while error is not None and not isinstance(error, away):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 class SteadyConnection(ConnectionWrapper):  # type: ignore[misc]
-    """A connection that goes back to its pool whatever the database does; who takes it out next connects anew."""
+    """A connection that goes back to its pool whatever the database does; who takes it out next connects anew.
+
+    So does who takes one out whose server was restarted meanwhile: otherwise each of them would cost one page.
+    """
+
+    _resting = False
+    """Whether nothing was asked since it was given back, or rolled back in vain: no transaction is lost with it."""
+
+    @property
+    def cu(self) -> Any:
+        """The cursor, of a connection that is not known to be broken; raises the driver's error."""
+        if self._resting:
+            if _is_broken(self.cnx):
+                self.reconnect()
+            self._resting = False
+        return self.__dict__["cu"]
+
+    @cu.setter
+    def cu(self, cursor: Any) -> None:
+        self.__dict__["cu"] = cursor
+
+    def cnxset_freed(self) -> None:
+        """Be given back."""
+        super().cnxset_freed()
+        self._resting = True
+
+    def close(self, i_know_what_i_do: bool = False) -> None:
+        """End it; one that is broken is not connected anew for that."""
+        self._resting = False
+        super().close(i_know_what_i_do)
 
     def rollback(self) -> None:
         """Roll back; what is broken is replaced if that can be done now."""
@@ -93,6 +134,7 @@ class SteadyConnection(ConnectionWrapper):  # type: ignore[misc]
             super().rollback()
         except (self._source.OperationalError, self._source.InterfaceError) as error:
             logger.warning("a broken connection goes back to the pool: %s", " ".join(str(error).split()))
+            self._resting = True
 
 
 class Gate:
@@ -176,6 +218,15 @@ class Lookout:
     def _connections(self) -> list[Any]:
         pool = [cnxset.cnx for cnxset in getattr(self._repo, "cnxsets", ())]
         return [*pool, getattr(self._repo.system_source.eid_generator, "cnx", None)]
+
+
+def _is_broken(connection: Any) -> bool:
+    """Say whether a connection that asks nothing has ended: its server says nothing to it but farewell."""
+    if connection.closed:
+        return True
+    watched = select.poll()
+    watched.register(connection.fileno(), select.POLLIN)
+    return bool(watched.poll(0))
 
 
 def _is_busy(connection: Any) -> bool:

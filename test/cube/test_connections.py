@@ -66,14 +66,28 @@ def test_no_place_in_the_pool_is_lost_while_the_database_is_away(postgres: Clust
         with pytest.raises(psycopg2.Error):
             each.cu.execute("SELECT 1")
         each.rollback()
+        each.cnxset_freed()
         pool.release(each)
     postgres.start()
     found = [pool.get(), pool.get()]
     for each in found:
-        each.reconnect()
         each.cu.execute("SELECT 1")
         each.close(i_know_what_i_do=True)
     assert found == held[::-1]
+
+
+def test_a_connection_whose_server_was_restarted_costs_no_page(postgres: Cluster) -> None:
+    """At rest it is connected anew when it is used next; one in the midst of a transaction breaks, as it must."""
+    connection = Source(postgres).wrapped_connection()
+    connection.cu.execute("SELECT 1")
+    connection.rollback()
+    connection.cnxset_freed()
+    postgres.restart()
+    connection.cu.execute("SELECT 1")
+    postgres.restart()
+    with pytest.raises(psycopg2.Error):
+        connection.cu.execute("SELECT 1")
+    connection.close(i_know_what_i_do=True)
 
 
 def test_a_statement_is_not_waited_for_when_its_server_is_silent(
@@ -130,17 +144,23 @@ def test_a_server_answers_that_says_anything(said: bytes) -> None:
 
 def test_a_page_that_needs_the_database_says_that_it_is_away() -> None:
     """A balancer, and a person, are told to try again; what else fails is left to the server."""
-    raised, said = [Away("refused"), ZeroDivisionError()], []
+    raised, said = [Away("refused"), Away("refused, and cleaning up fails"), ZeroDivisionError()], []
 
     def app(_environ: Any, _start: Any) -> Any:
-        raise raised.pop(0)
+        error = raised.pop(0)
+        try:
+            raise error
+        finally:
+            if "cleaning" in str(error):
+                raise AttributeError
 
     source = SimpleNamespace(OperationalError=Away, InterfaceError=Away)
     answer = answering(app, SimpleNamespace(system_source=source))
-    (body,) = answer({"PATH_INFO": "/"}, lambda *told: said.append(told))
-    status, headers, _error = said[0]
-    assert (status, dict(headers)["Retry-After"]) == ("503 Service Unavailable", "5")
-    assert b"database" in body
+    for _time in range(2):
+        (body,) = answer({"PATH_INFO": "/"}, lambda *told: said.append(told))
+        status, headers, _error = said.pop()
+        assert (status, dict(headers)["Retry-After"]) == ("503 Service Unavailable", "5")
+        assert b"database" in body
     with pytest.raises(ZeroDivisionError):
         answer({}, None)
 

@@ -18,16 +18,25 @@ ENCODING = {"db-encoding": "utf8"}
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster in ``folder``, of a system user; it can be stopped and started again."""
+    """A cluster in ``folder``, of a system user; it can be stopped and started again.
+
+    ``address`` is where it listens by TCP instead of by a Unix socket in the folder.
+    """
 
     folder: Path
     user: pwd.struct_passwd
     pg_ctl: str
+    address: str = ""
 
     @property
     def source(self) -> dict[str, str]:
         """The lines of a CubicWeb system source that uses it, but for ``db-name``."""
-        where = {"db-driver": "postgres", "db-host": str(self.folder), "db-port": PORT, "db-user": "postgres"}
+        where = {
+            "db-driver": "postgres",
+            "db-host": self.address or str(self.folder),
+            "db-port": PORT,
+            "db-user": "postgres",
+        }
         return {**where, **ENCODING}
 
     def run(self, *command: str) -> None:
@@ -50,7 +59,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = f"-k {self.folder} -p {PORT} -h '' -F"
+        options = f"-k {self.folder} -p {PORT} -h '{self.address}' -F"
         self.run(self.pg_ctl, "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-w", "-o", options, "start")
 
     def stop(self) -> None:
@@ -75,16 +84,28 @@ class Cluster:
             for process in found:
                 process.resume()
 
+    @contextmanager
+    def dropped(self, iptables: str) -> Iterator[None]:
+        """Have the kernel drop every packet to and from it for a block; for a network namespace of one's own."""
+        rules = [("INPUT", "-p", "tcp", side, PORT, "-j", "DROP") for side in ("--dport", "--sport")]
+        for rule in rules:
+            subprocess.run([iptables, "-A", *rule], check=True, timeout=30)
+        try:
+            yield
+        finally:
+            for rule in rules:
+                subprocess.run([iptables, "-D", *rule], check=True, timeout=30)
+
 
 @contextmanager
-def cluster(needs_program: Callable[[str, str], str]) -> Iterator[Cluster]:
+def cluster(needs_program: Callable[[str, str], str], address: str = "") -> Iterator[Cluster]:
     """Start a cluster, as root as the user ``postgres`` of its Debian package."""
     initdb, pg_ctl = needs_program("initdb", "postgresql"), needs_program("pg_ctl", "postgresql")
     # Not pytest's folder, which is for its user alone; and short, for a socket's path has 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="leakwatch-pg-"))
     user = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
     os.chown(folder, user.pw_uid, user.pw_gid)
-    made = Cluster(folder, user, pg_ctl)
+    made = Cluster(folder, user, pg_ctl, address)
     try:
         data = f"{folder}/data"
         made.run(initdb, "--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C", data)
