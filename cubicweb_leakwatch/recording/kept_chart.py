@@ -40,6 +40,9 @@ FORMAT = 2
 OVERLAP = 1000
 """Entities so many numbers back are read once more: a transaction that began earlier may have ended later."""
 
+EARLIEST_AFTER = "SELECT MIN(cw_t + 0) FROM cw_memorysnapshot WHERE cw_eid > %(after)s"
+"""Plus 0: of the bare column a database goes through the times of a month in their order, to find the first new one."""
+
 FOR_EVER = 1e12
 """A moment after all; what a clock that is ahead has recorded is kept, too, and told when its time has come."""
 
@@ -124,8 +127,7 @@ def _is_of(cnx: Any, last: Newest) -> bool:
 
 def _changed_from(cnx: Any, eid: int) -> float:
     """Return the time of the earliest snapshot that a file may lack which ends with ``eid``."""
-    earliest = "SELECT MIN(cw_t) FROM cw_memorysnapshot WHERE cw_eid > %(after)s"
-    return float(cnx.system_sql(earliest, {"after": eid - OVERLAP}).fetchone()[0])
+    return float(cnx.system_sql(EARLIEST_AFTER, {"after": eid - OVERLAP}).fetchone()[0])
 
 
 def _dumped(kept: Kept) -> str:

@@ -10,6 +10,7 @@ from cubicweb_leakwatch.commands.terminal import Screen
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.views.conclusions import MEANINGS, NEXT_STEPS
+from cubicweb_leakwatch.views.history import natural
 from cubicweb_leakwatch.views.markup import Column, Html, element, join, table
 from cubicweb_leakwatch.views.panels.base import Panel
 from cubicweb_leakwatch.views.sentences import notes, sentence
@@ -32,7 +33,8 @@ class FindingsPanel(Panel):
 
     def data(self) -> list[dict[str, Any]]:
         """Return the findings that hold, in the documented shape, the worst first."""
-        return sorted(self.sheet.open_findings, key=lambda finding: (not finding.get("leak"), finding["process"]))
+        found = self.sheet.open_findings
+        return sorted(found, key=lambda finding: (not finding.get("leak"), natural(finding["process"])))
 
     def show(self, data: list[dict[str, Any]]) -> Html:
         """Return an article a finding."""
