@@ -68,7 +68,10 @@ def longest_excursion(t: Array, y: Array, resolution: float) -> float:
 
     0.0 unless ``y`` rises and falls for most of the time.
     """
-    falls = _excursions(y, resolution)[2] if len(y) >= 3 * _SMOOTH else []
+    if len(y) < 3 * _SMOOTH:
+        return 0.0
+    # told by the differences, noise is not overrated where there are few samples in a tooth
+    falls = _excursions(y, resolution, spread_of(np.diff(y)) / np.sqrt(2))[2]
     if _away(falls, len(y)).mean() <= _MOSTLY_THERE:
         return 0.0
     return max(float(t[bottom] - t[start]) for start, _, bottom in falls) / float(np.ptp(t))
@@ -85,10 +88,10 @@ def came_back(t: Array, y: Array, resolution: float, rise: float, seconds: float
     )
 
 
-def _excursions(y: Array, resolution: float) -> tuple[Array, float, list[tuple[int, int, int]]]:
-    """Return the values made smooth, the deviation of single ones from that, and the clear falls."""
+def _excursions(y: Array, resolution: float, noise: float = np.inf) -> tuple[Array, float, list[tuple[int, int, int]]]:
+    """Return the values made smooth, the deviation of single ones from that, at most ``noise``, and the clear falls."""
     smooth = running_median(y, max(_SMOOTH, len(y) // _SMOOTH_SHARE) | 1)
-    deviation = spread_of(y - smooth)
+    deviation = min(spread_of(y - smooth), noise)
     return smooth, deviation, _whole(_falls(smooth, _least_fall(smooth, deviation, resolution)))
 
 

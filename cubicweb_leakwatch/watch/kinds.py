@@ -184,7 +184,7 @@ def _malloc_explains(meters: Meters, malloc: Meter, memory: Meter | None, share:
     if memory and trend.growing <= 0.5:
         trend = meters.along(malloc, memory)
     rate = memory.trend.rate if memory else 0.0
-    return trend.growing > 0.5 and trend.z > 3 and trend.rate >= share * rate
+    return trend.growing > 0.5 and (trend.z > 3 or trend.stepwise) and trend.rate >= share * rate
 
 
 def _unexplained(meters: Meters, sure: float) -> Verdict:
@@ -240,7 +240,7 @@ def _over(meters: Meters, meter: Meter) -> float:
     t, values = meters.trends.t[meter.known], meter.points[meter.known]
     calm = running_median(values, _CALM_POINTS)
     rise = float(np.median(calm[-_CALM_POINTS:]) - calm[0])
-    below = np.flatnonzero(calm < calm[0] + rise - max(_OVER * rise, 2 * max(meter.swing, meter.trend.noise)))
+    below = np.flatnonzero(calm < calm[0] + rise - max(_OVER * rise, meter.swing, 2 * meter.trend.noise))
     if rise <= 0 or not len(below):
         return meter.trend.end_share
     return max(meter.trend.end_share, float(t[below[-1]] - t[0]) / max(float(np.ptp(t)), 1e-9))
@@ -279,5 +279,5 @@ def _stayed(meters: Meters) -> bool:
     """Whether RSS rose by an amount that matters: at once, or gradually after the start of the history."""
     rss = meters.by_name["rss"]
     trend, level = rss.trend, rss.level
-    gradual = _has_ended(rss) and _over(meters, rss) > _start_share(meters)
+    gradual = _has_ended(rss) and trend.end_share * meters.longest_life_share > _start_share(meters)
     return gradual or trend.jumped >= _ENDED_SHARE * level
