@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from cubicweb_leakwatch.__pkginfo__ import version
 from cubicweb_leakwatch.commands import COMMANDS
+from cubicweb_leakwatch.commands.outlet import guarded
 from cubicweb_leakwatch.errors import EXIT_CONFIGURATION, EXIT_DONE
 
 PROGRAM = "leakwatch"
@@ -16,7 +17,11 @@ PROGRAM = "leakwatch"
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; without a command's name, tell which there are."""
-    name, *rest = [*(sys.argv[1:] if words is None else words), ""]
+    return guarded(PROGRAM, lambda: _run(sys.argv[1:] if words is None else words))
+
+
+def _run(words: Sequence[str]) -> int:
+    name, *rest = [*words, ""]
     if name in ("", "-h", "--help"):
         print(overview())
         return EXIT_DONE
@@ -35,12 +40,12 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def written(what: str, kind: str) -> int:
     """Print what is made of the declarations: a shell's completion, the manual; or the names of the instances."""
-    from cubicweb_leakwatch.commands import instance, manual
+    from cubicweb_leakwatch.commands import completion, instance, manual
 
     if what == "--instances":
         print("\n".join(instance.instance_names()))
         return EXIT_DONE
-    makers = manual.COMPLETIONS if what == "--completion" else manual.MANUALS
+    makers = completion.COMPLETIONS if what == "--completion" else manual.MANUALS
     if kind not in makers:
         print(f"{PROGRAM}: {what} is one of: {', '.join(makers)}", file=sys.stderr)
         return EXIT_CONFIGURATION

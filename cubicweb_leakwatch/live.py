@@ -183,12 +183,16 @@ def _each(addresses: Sequence[ProbeAddress], look_at: Callable[[ProbeAddress], d
     return look
 
 
+def _time_left(finding: Finding) -> float:
+    return float("inf") if finding.seconds_to_limit is None else finding.seconds_to_limit
+
+
 def verdict(findings: Sequence[Finding]) -> str:
     """Return the sentence that stands before all numbers: the worst process first."""
     from cubicweb_leakwatch.watch.units import format_duration, format_rate
 
     findings = list({finding.process: finding for finding in findings}.values())
-    leaks = sorted((f for f in findings if f.leak), key=lambda f: f.seconds_to_limit or float("inf"))
+    leaks = sorted((f for f in findings if f.leak), key=_time_left)
     if leaks:
         worst = leaks[0]
         text = f"{worst.process} leaks ({worst.kind}): {format_rate(worst.rate_bytes_per_h)}"

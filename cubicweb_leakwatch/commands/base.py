@@ -7,7 +7,6 @@ tells the same as the tables. Nothing here loads an instance.
 import contextlib
 import dataclasses
 import json
-import os
 import signal
 import sys
 import warnings
@@ -19,6 +18,7 @@ from typing import Any, ClassVar
 from cubicweb_leakwatch.commands.csv_text import Table, as_csv
 from cubicweb_leakwatch.commands.instance import Instance, find_instance, instance_named
 from cubicweb_leakwatch.commands.options import CSV, INSTANCE, JSON, Argument, Option, Parser, build_parser, parse
+from cubicweb_leakwatch.commands.outlet import guarded
 from cubicweb_leakwatch.commands.terminal import Screen, patience, say
 from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_INTERRUPTED, LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
@@ -111,28 +111,29 @@ class Command:
     def main_run(self, args: Sequence[str], rcfile: str | None = None) -> int:
         """Do what the words after the command's name ask for; return the exit code."""
         with _in_order():
-            return self._run_told(args)
+            return guarded(self.name, lambda: self._run_told(args))
 
     def _run_told(self, words: Sequence[str]) -> int:
         """Run, and tell what went wrong in one line."""
         asked = Namespace()
         try:
             asked = self._parse(words)
-            code = self.run(asked)
-            sys.stdout.flush()
+            return self.run(asked)
         except LeakwatchError as error:
             # whoever raised it may not know which instance it is about
             error.hint = error.hint.replace("<instance>", getattr(asked, "instance", None) or "<instance>")
-            self.tell_failure(error, words)
-            return self.failure_code(error, words)
+            return self._failed(error, words)
         except KeyboardInterrupt:
             say(f"{self.name}: interrupted", sys.stderr)
             return EXIT_INTERRUPTED
-        except BrokenPipeError:
-            # the reader has what it wanted; Python would complain again when it flushes at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return EXIT_DONE
-        return code
+        except OSError as error:
+            if error.filename is None:
+                raise  # of stdout: there is nowhere to tell it
+            return self._failed(LeakwatchError(f"{error.filename}: {error.strerror}", code="file"), words)
+
+    def _failed(self, error: LeakwatchError, words: Sequence[str]) -> int:
+        self.tell_failure(error, words)
+        return self.failure_code(error, words)
 
     def run(self, asked: Namespace) -> int:
         """Measure and show once; commands that stay in the foreground have their own."""

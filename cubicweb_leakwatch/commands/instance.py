@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cubicweb_leakwatch.errors import ConfigurationError
+from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.probe.runtime import runtime_path
 
 
@@ -55,7 +56,7 @@ def find_instance(name: str) -> Instance:
     """
     directory = instances_dir()
     home = directory / name
-    if not name or Path(name).name != name or not home.is_dir():
+    if not name or Path(name).name != name or not _is_directory(home):
         raise ConfigurationError(
             f"no instance {name!r} in {directory}", hint=_known(directory), code="unknown-instance"
         )
@@ -63,10 +64,22 @@ def find_instance(name: str) -> Instance:
     return Instance(name, home, data, runtime_path(data))
 
 
+def _is_directory(path: Path) -> bool:
+    """Say whether a directory is there; raises ``ConfigurationError`` where we may not even look."""
+    try:
+        return path.is_dir()
+    except PermissionError as error:
+        raise ConfigurationError(
+            f"cannot look into {path.parent}: {error.strerror}", "run this as the instance's user", "permission"
+        ) from error
+    except OSError:  # a name longer than any file's
+        return False
+
+
 def instance_names() -> list[str]:
     """Return the names of the instances on this host; none where their directory cannot be read."""
     try:
-        return sorted(entry.name for entry in instances_dir().iterdir() if entry.is_dir())
+        return sorted(clean(entry.name) for entry in instances_dir().iterdir() if entry.is_dir())
     except OSError:
         return []
 

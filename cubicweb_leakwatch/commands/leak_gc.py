@@ -1,5 +1,6 @@
 """``leak-gc``: the gc page in the terminal."""
 
+import shlex
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -58,11 +59,23 @@ class LeakGc(Command):
         return Table(CSV_COLUMNS, type_rows(data))
 
     def next_step(self, data: list[dict[str, Any]], asked: Namespace) -> str:
-        """Lead from counts to cycles, and from one process to the next look."""
-        first = data[0]["process"]["name"]
+        """Lead from counts to cycles, from cycles that are held to what holds them."""
         if asked.types_only:
+            first = data[0]["process"]["name"]
             return f"cubicweb-ctl leak-gc {asked.instance} --process {first}   (cycles and holders)"
+        most = max(_held(data), default=None)
+        if most is not None:
+            _count, type_name, name = most
+            return f"cubicweb-ctl leak-holders {asked.instance} {shlex.quote(type_name)} --process {name}"
         return f"cubicweb-ctl leak-status {asked.instance}   (memory and growth of each process)"
+
+
+def _held(reports: Iterable[dict[str, Any]]) -> Iterator[tuple[int, str, str]]:
+    """Return, of cycles that are kept alive, how many there are, what finalizer is in them and in which process."""
+    for report in reports:
+        for cycle in report["cycles"]:
+            if cycle["reachable"] and cycle["finalizers"] and cycle["count"] > 1:
+                yield cycle["count"], cycle["finalizers"][0], report["process"]["name"]
 
 
 def type_rows(reports: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

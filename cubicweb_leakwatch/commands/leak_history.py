@@ -8,26 +8,30 @@ from typing import Any
 
 from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.csv_text import Table
+from cubicweb_leakwatch.commands.leak_dump import check_writable
 from cubicweb_leakwatch.commands.moments import moment
 from cubicweb_leakwatch.commands.options import PROCESS, Option
 from cubicweb_leakwatch.commands.repository import connection
 from cubicweb_leakwatch.commands.spark import sparkline
 from cubicweb_leakwatch.commands.table import Column, render, words
-from cubicweb_leakwatch.commands.terminal import Screen
+from cubicweb_leakwatch.commands.terminal import Screen, wrapped
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
+from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.watch.units import MIB
 
 COLUMNS = (
     words("PROCESS"),
-    Column("SNAPSHOTS", rank=3),
-    Column("FIRST MiB"),
+    Column("SNAPSHOTS", rank=5),
+    Column("FIRST MiB", rank=2),
     Column("LAST MiB"),
-    Column("LOWEST MiB", rank=2),
-    Column("HIGHEST MiB", rank=1),
+    Column("LOWEST MiB", rank=4),
+    Column("HIGHEST MiB", rank=3),
     Column("CHANGE MiB"),
-    words("RSS"),
+    words("RSS", rank=1),
 )
-EVENTS = (words("TIME"), words("PROCESS"), words("EVENT"), words("TEXT", shrinks=True))
+WIDEST_LINE = 40
+"""Blocks of the line of memory; a third of a narrower terminal."""
+
 CSV_COLUMNS = (
     "t", "host", "process", "pid", "rss", "uss", "pss", "python_blocks", "malloc_used", "malloc_free",
     "gc_objects", "garbage", "requests", "in_flight", "fds", "threads", "cgroup_limit", "cgroup_pressure",
@@ -56,6 +60,7 @@ class LeakHistory(Command):
         """Return the samples; ``events`` and ``restarts`` go beside them into the document."""
         if asked.since >= asked.until:
             raise ConfigurationError("--since is not before --until", code="usage")
+        check_writable(asked.svg, force=True)
         with connection(self.instance(asked)) as cnx:
             recorded = cnx.call_service(
                 "leakwatch_history", since=asked.since, until=asked.until, process=asked.process, types=asked.types
@@ -73,14 +78,19 @@ class LeakHistory(Command):
 
     def _shown(self, data: list[dict[str, Any]], screen: Screen) -> Iterator[str]:
         first, last = data[0]["t"], data[-1]["t"]
-        yield screen.style(f"{len(data)} snapshots from {local(first)} to {local(last)}", "bold")
+        for line in wrapped("", f"{len(data)} snapshots from {local(first)} to {local(last)}", screen):
+            yield screen.style(line, "bold")
         yield ""
-        yield from render(COLUMNS, [summary(name, samples) for name, samples in by_process(data).items()], screen)
+        blocks = WIDEST_LINE if screen.width is None else min(WIDEST_LINE, screen.width // 3)
+        rows = [summary(name, samples, blocks) for name, samples in by_process(data).items()]
+        yield from render(COLUMNS, rows, screen)
         events = [event for event in self.beside["events"] if event["kind"] in ("restart", "deployment")]
         if events:
             yield ""
-            rows = [[local(event["t"]), event["process"], event["kind"], event["text"]] for event in events]
-            yield from render(EVENTS, rows, screen)
+            yield screen.style("what happened", "bold")
+        for event in events:
+            yield f"{local(event['t'])}  {clean(event['process'])}  {clean(event['kind'])}"
+            yield from wrapped("    ", clean(event["text"]), screen)
 
     def table(self, data: list[dict[str, Any]], asked: Namespace) -> Table:
         """Return the samples."""
@@ -104,11 +114,11 @@ def by_process(samples: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, An
     return dict(sorted(found.items()))
 
 
-def summary(name: str, samples: Sequence[dict[str, Any]]) -> list[object]:
-    """Return the row of one process."""
+def summary(name: str, samples: Sequence[dict[str, Any]], blocks: int = WIDEST_LINE) -> list[object]:
+    """Return the row of one process, its memory as a line of at most so many blocks."""
     values = [sample["rss"] for sample in samples]
     shown = [f"{value / MIB:.1f}" for value in (values[0], values[-1], min(values), max(values))]
-    return [name, len(values), *shown, f"{(values[-1] - values[0]) / MIB:+.1f}", sparkline(values)]
+    return [name, len(values), *shown, f"{(values[-1] - values[0]) / MIB:+.1f}", sparkline(values, max(1, blocks))]
 
 
 def local(t: float) -> str:

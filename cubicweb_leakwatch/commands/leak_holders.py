@@ -9,8 +9,8 @@ from typing import Any
 from cubicweb_leakwatch import live
 from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.csv_text import Table
-from cubicweb_leakwatch.commands.leak_dump import the_one
-from cubicweb_leakwatch.commands.options import INSTANCE, LIMIT, Argument, Option, count
+from cubicweb_leakwatch.commands.leak_dump import check_writable, the_one
+from cubicweb_leakwatch.commands.options import INSTANCE, LIMIT, Argument, Option, count, named
 from cubicweb_leakwatch.commands.running import explained
 from cubicweb_leakwatch.commands.terminal import Screen, say, wrapped
 from cubicweb_leakwatch.errors import LeakwatchError
@@ -29,7 +29,7 @@ class LeakHolders(Command):
     has_csv = True
     arguments = (INSTANCE, TYPE)
     own_options = (
-        Option("--process", "the process to look into, by its slot (web-1, scheduler) or its pid", str, "P"),
+        Option("--process", "the process to look into, by its slot (web-1, scheduler) or its pid", named, "P"),
         Option("--depth", "links of a chain that are shown", count, "N", default=40),
         Option("--examples", "objects whose chain is looked for, evenly spread over all", count, "N", default=1000),
         LIMIT,
@@ -43,6 +43,7 @@ class LeakHolders(Command):
     def data(self, asked: Namespace) -> dict[str, Any]:
         """Return the groups of one process."""
         instance = self.instance(asked)
+        check_writable(asked.dot, force=True)
         with explained(instance):
             address = the_one(choose(instance.runtime_dir, asked.process))
         if sys.stderr.isatty():

@@ -27,7 +27,9 @@ class LeakMetrics(Command):
     name = "leak-metrics"
     has_json = False
     own_options = (
-        Option("--format", "prometheus, openmetrics or munin", text_format, "FORMAT", default="prometheus"),
+        Option(
+            "--format", "prometheus, openmetrics or munin", text_format, "FORMAT", default=FORMATS[0], offered=FORMATS
+        ),
         Option("--config", "with --format munin: what its graphs are, as a plugin's config"),
     )
     examples = (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from cubicweb_leakwatch.commands.base import Command
-from cubicweb_leakwatch.commands.options import Option, duration
+from cubicweb_leakwatch.commands.options import Option, lasting
 from cubicweb_leakwatch.commands.repository import connection
 from cubicweb_leakwatch.commands.terminal import Screen
 from cubicweb_leakwatch.errors import ConfigurationError
@@ -20,7 +20,7 @@ class LeakPurge(Command):
     name = "leak-purge"
     own_options = (
         Option(
-            "--keep", "drop all that is older than this, e.g. 30d", duration, "DURATION",
+            "--keep", "drop all that is older than this, e.g. 30d", lasting, "DURATION",
             default_text="thin as option leakwatch-keep says",
         ),
         Option("--dry-run", "say how many snapshots would go, and drop none"),

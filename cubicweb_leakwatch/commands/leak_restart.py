@@ -1,6 +1,7 @@
 """``leak-restart``: replace workers, a successor first."""
 
 import getpass
+import os
 import sys
 import time
 from argparse import Namespace
@@ -11,7 +12,7 @@ from typing import Any
 from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.csv_text import Table
 from cubicweb_leakwatch.commands.instance import Instance
-from cubicweb_leakwatch.commands.options import Option
+from cubicweb_leakwatch.commands.options import Option, named
 from cubicweb_leakwatch.commands.repository import connection
 from cubicweb_leakwatch.commands.table import Cell, Column, render, words
 from cubicweb_leakwatch.commands.terminal import Screen, say
@@ -63,7 +64,7 @@ class LeakRestart(Command):
     has_csv = True
     tells_patience = False
     own_options = (
-        Option("--process", "the process to replace, by its slot (web-1, scheduler) or its pid", str, "P"),
+        Option("--process", "the process to replace, by its slot (web-1, scheduler) or its pid", named, "P"),
         Option("--all", "replace every process, one after the other"),
         Option("--reason", "why, for the log of restarts", str, "TEXT", default="by hand"),
         Option("--wait", "come back when it is done, and exit with 1 unless all were replaced cleanly"),
@@ -180,7 +181,11 @@ def asked_of_a_master(directory: Path, asked: Namespace, error: LauncherError) -
 
 def asker() -> str:
     """Return who asks, for the log of restarts."""
-    return f"{getpass.getuser()} by leak-restart"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's uid without a name
+        user = f"uid {os.geteuid()}"
+    return f"{user} by leak-restart"
 
 
 def is_elsewhere(process: str | None) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +16,10 @@ from cubicweb_leakwatch.watch.units import format_duration
 
 def addresses(text: str) -> tuple[str, ...]:
     """Read the addresses of ``--bind``, separated by commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise ArgumentTypeError("it names no address; write HOST:PORT or unix:PATH")
+    return found
 
 
 class LeakServe(Command):

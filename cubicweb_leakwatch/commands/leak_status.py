@@ -15,7 +15,7 @@ from cubicweb_leakwatch.commands.options import PROCESS, Option
 from cubicweb_leakwatch.commands.running import explained
 from cubicweb_leakwatch.commands.spark import sparkline
 from cubicweb_leakwatch.commands.table import Cell, Column, render, words
-from cubicweb_leakwatch.commands.terminal import Screen, say
+from cubicweb_leakwatch.commands.terminal import Screen, say, wrapped
 from cubicweb_leakwatch.commands.top import follow
 from cubicweb_leakwatch.errors import EXIT_DONE, LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
@@ -34,7 +34,7 @@ SOON_S = 3600.0
 
 COLUMNS = (
     words("PROCESS"),
-    Column("PID"),
+    Column("PID", rank=1),
     words("STATE", rank=5),
     Column("GEN", rank=6),
     Column("AGE", rank=3),
@@ -49,7 +49,7 @@ COLUMNS = (
     Column("GARBAGE", rank=1),
     Column("FDS", rank=10),
     Column("THREADS", rank=11),
-    words("VERDICT"),
+    words("VERDICT", shrinks=True),
 )
 CSV_COLUMNS = (
     "name", "pid", "host", "role", "state", "started_at", "age_s", "generation", "requests", "in_flight", "rss", "uss",
@@ -113,13 +113,20 @@ class LeakStatus(Command):
 
     def lines(self, data: dict[str, Any], asked: Namespace, screen: Screen) -> Iterable[str]:
         """Return the verdict, then one row a process; with ``--check`` the verdict alone."""
-        level = judge(data)
         if asked.check:
-            label = ("OK", "WARNING", "CRITICAL", "UNKNOWN")[level]
+            label = ("OK", "WARNING", "CRITICAL", "UNKNOWN")[judge(data)]
             return [f"{label} - {asked.instance}: {clean(summary(data))}"]
-        style = {OK: "green", WARNING: "yellow", CRITICAL: "red"}.get(level, "dim")
-        heading = screen.style(f"{clean(asked.instance)}: {clean(summary(data))}", "bold", style)
-        return [heading, "", *render(COLUMNS, [_row(process) for process in data["processes"]], screen)]
+        return [
+            *self.heading(data, asked, screen),
+            "",
+            *render(COLUMNS, [_row(process) for process in data["processes"]], screen),
+        ]
+
+    def heading(self, data: dict[str, Any], asked: Namespace, screen: Screen, before: str = "") -> list[str]:
+        """Return the verdict in as many lines of the terminal as it takes."""
+        style = {OK: "green", WARNING: "yellow", CRITICAL: "red"}.get(judge(data), "dim")
+        text = wrapped(before, f"{clean(asked.instance)}: {clean(summary(data))}", screen)
+        return [screen.style(line, "bold", style) for line in text]
 
     def table(self, data: dict[str, Any], asked: Namespace) -> Table:
         """Return the processes."""
@@ -130,7 +137,7 @@ class LeakStatus(Command):
         leaking = [process for process in data["processes"] if process.get("leak") or process.get("garbage")]
         if not leaking or asked.check:
             return ""
-        worst = min(leaking, key=lambda process: process.get("seconds_to_limit") or float("inf"))
+        worst = min(leaking, key=_limit_left)
         return f"cubicweb-ctl leak-gc {asked.instance} --process {worst['name']}"
 
     def exit_code(self, data: dict[str, Any], asked: Namespace) -> int:
@@ -192,16 +199,19 @@ class Watching:
         try:
             data = self.command.data(self.asked)
         except LeakwatchError as error:
-            return [f"{now}  {screen.style(clean(error.message), 'red')}", clean(error.hint), "", _keys(self.order)]
+            told = wrapped(f"{now}  ", clean(error.message), screen)
+            hint = wrapped("", clean(error.hint), screen)
+            return [*(screen.style(line, "red") for line in told), *hint, "", *_keys(self.order, screen)]
         processes = sorted(data["processes"], key=ORDERS[self.order][1])
         self._note(processes)
-        heading, *_rest = self.command.lines(data, self.asked, screen)
+        heading = self.command.heading(data, self.asked, screen, f"{now}  ")
         rows = [[*_row(process), sparkline(self._lately(process), LATELY)] for process in processes]
         table = render((*COLUMNS, words("RSS LATELY", rank=8)), rows, screen)
-        failures = [screen.style(clean(failure), "yellow") for failure in self.command.warnings]
+        failures = [wrapped("", clean(failure), screen) for failure in self.command.warnings]
+        told = [screen.style(line, "yellow") for failure in failures for line in failure]
         step = self.command.next_step(data, self.asked)
-        ends = [f"next: {clean(step)}"] if step else []
-        return [f"{now}  {heading}", *failures, "", *table, "", *ends, _keys(self.order)]
+        ends = wrapped("next: ", clean(step), screen) if step else []
+        return [*heading, *told, "", *table, "", *ends, *_keys(self.order, screen)]
 
     def _note(self, processes: Sequence[dict[str, Any]]) -> None:
         """Remember the memory of those that are there, and forget the others."""
@@ -217,9 +227,9 @@ class Watching:
         return list(self.seen[process["name"], process["pid"]])
 
 
-def _keys(order: str) -> str:
+def _keys(order: str, screen: Screen) -> list[str]:
     named = "  ".join(f"[{key}] {name}" if key == order else f"{key} {name}" for key, (name, _key) in ORDERS.items())
-    return f"sort by: {named}   space now   q quit"
+    return wrapped("", f"sort by: {named}   space now   q quit", screen)
 
 
 def _judge(directory: Path) -> live.Judge:

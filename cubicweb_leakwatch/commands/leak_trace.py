@@ -11,12 +11,12 @@ from typing import Any
 from cubicweb_leakwatch.apart import write_private
 from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.csv_text import Table
-from cubicweb_leakwatch.commands.leak_dump import moved, the_one
-from cubicweb_leakwatch.commands.options import LIMIT, Option, duration, size
+from cubicweb_leakwatch.commands.leak_dump import check_writable, moved, the_one
+from cubicweb_leakwatch.commands.options import LIMIT, Option, lasting, named, size
 from cubicweb_leakwatch.commands.running import explained
 from cubicweb_leakwatch.commands.table import Column, render, words
 from cubicweb_leakwatch.commands.terminal import Screen, say
-from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
+from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.probe.client import ProbeAddress, ask, choose
 from cubicweb_leakwatch.recording.extensions import keep_sources
@@ -40,8 +40,8 @@ class LeakTrace(Command):
     has_csv = True
     tells_patience = False
     own_options = (
-        Option("--process", "the process to trace, by its slot (web-1, scheduler) or its pid", str, "P"),
-        Option("--seconds", "how long: 30s, 5min", duration, "N", default=30.0, default_text="30s"),
+        Option("--process", "the process to trace, by its slot (web-1, scheduler) or its pid", named, "P"),
+        Option("--seconds", "how long: 30s, 5min", lasting, "N", default=30.0, default_text="30s"),
         Option("--native", "tell C functions too (memray alone)"),
         Option("--max-size", "stop when this much is recorded", size, "SIZE", default=256 << 20, default_text="256MiB"),
         Option("--output", "keep what was recorded: memray's file, or the lines as JSON", Path, "FILE", short="-o"),
@@ -61,8 +61,7 @@ class LeakTrace(Command):
         instance = self.instance(asked)
         with explained(instance):
             address = the_one(choose(instance.runtime_dir, asked.process))
-        if asked.output and asked.output.exists() and not asked.force:
-            raise ConfigurationError(f"{asked.output} is there already", "name another file, or give --force", "file")
+        check_writable(asked.output, force=asked.force)
         plan = ask(address, "trace", action="plan", native=asked.native, max_bytes=asked.max_size)
         _tell(address, plan, asked)
         result = record(address, asked.seconds, native=asked.native, max_bytes=asked.max_size)

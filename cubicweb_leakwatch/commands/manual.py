@@ -1,4 +1,4 @@
-"""The commands as a manual: a page of ``docs/``, a man page, the completion of shells, all from their declarations."""
+"""The commands as a manual: a page of ``docs/`` and a man page, from their declarations."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,15 +9,24 @@ from cubicweb_leakwatch.commands.checkup import HINTS
 from cubicweb_leakwatch.commands.options import Option
 
 PROGRAM = "leakwatch"
-SLOTS = "web-1 web-2 web-3 web-4 scheduler"
-"""What is offered where a process is named; more there are seldom."""
-
 EXIT_CODES = (
     ("0", "done"),
     ("1", "failed; for leak-doctor: a problem was found"),
     ("2", "interrupted by Ctrl-C"),
     ("4", "a wrong option, an unknown instance or process"),
     ("0 1 2 3", "leak-status --check alone: ok, warning, critical, unknown"),
+)
+ITSELF = (
+    ("--help, --version", "list the commands; tell the version"),
+    ("--completion bash|zsh|fish", "print what makes a shell complete commands, options and instances"),
+    ("--manual man|rst", "print this page, or that of the manual"),
+    ("--instances", "list the instances on this host, one a line"),
+)
+ENVIRONMENT = (
+    ("CW_INSTANCE", "the instance, where none is named"),
+    ("CW_INSTANCES_DIR, CW_INSTANCES_DATA_DIR, CW_MODE, CW_RUNTIME_DIR", "where instances are, as for cubicweb-ctl"),
+    ("NO_COLOR", "no colour; nor is there any where TERM is dumb"),
+    ("COLUMNS", "the width of the terminal, where it does not tell"),
 )
 _INTRODUCTION = (
     "Each command is there twice, with the same words: ``cubicweb-ctl leak-NAME INSTANCE``, and ``leakwatch leak-NAME"
@@ -27,7 +36,8 @@ _INTRODUCTION = (
 )
 
 
-def _declared() -> list[Any]:
+def declared() -> list[Any]:
+    """Return the class of each command."""
     return [command.load() for command in COMMANDS]
 
 
@@ -60,8 +70,12 @@ def commands_rst() -> str:
     lines += [_INTRODUCTION, "", "==========  " + "=" * 60, "exit code   meaning", "==========  " + "=" * 60]
     lines += [f"{code:<10}  {meaning}" for code, meaning in EXIT_CODES]
     lines += ["==========  " + "=" * 60, ""]
-    for command in _declared():
+    for command in declared():
         lines += _section(command)
+    for title, told in (("The program itself", ITSELF), ("Environment", ENVIRONMENT)):
+        lines += [title, "=" * len(title), ""]
+        lines += [line for name, meaning in told for line in (f"``{name}``", f"    {_plain(meaning)}")]
+        lines.append("")
     lines += ["The hints of leak-doctor", "=" * 24, ""]
     for code, (about, meaning) in HINTS.items():
         lines += [f"**{code}**: {about}", f"    {meaning}", ""]
@@ -103,7 +117,7 @@ def man_page() -> str:
         _roff(_INTRODUCTION.replace("``", "")),
         ".SH COMMANDS",
     ]
-    for command in _declared():
+    for command in declared():
         lines += [
             f".SS {_roff(command.name)}",
             _roff(command.short_description()) + ".",
@@ -116,9 +130,15 @@ def man_page() -> str:
             lines += [".TP", f".B {_roff(_spelled(option))}", _roff(option.help_text)]
         for line, meaning in command.examples:
             lines += [".PP", f"Example: {_roff(meaning)}", ".PP", ".nf", f"    {_roff(line)}", ".fi"]
+    lines.append(".SH OPTIONS OF THE PROGRAM ITSELF")
+    for name, meaning in ITSELF:
+        lines += [".TP", f".B {_roff(name)}", _roff(meaning)]
     lines.append(".SH EXIT STATUS")
     for code, meaning in EXIT_CODES:
         lines += [".TP", f".B {code}", _roff(meaning)]
+    lines.append(".SH ENVIRONMENT")
+    for name, meaning in ENVIRONMENT:
+        lines += [".TP", f".B {_roff(name)}", _roff(meaning)]
     lines.append(".SH HINTS OF LEAK\\-DOCTOR")
     for code, (about, meaning) in HINTS.items():
         lines += [".TP", f".B {code}", f"{_roff(about)}: {_roff(meaning)}"]
@@ -131,132 +151,4 @@ def _roff(text: str) -> str:
     return f"\\&{shown}" if shown.startswith((".", "'")) else shown
 
 
-# completion
-
-
-def completion(shell: str) -> str:
-    """Return the completion of ``leakwatch`` for ``bash``, ``zsh`` or ``fish``."""
-    return COMPLETIONS[shell]()
-
-
-def _words(option: Option) -> list[str]:
-    names = [option.short, option.name] if option.short else [option.name]
-    return [*names, f"--no-{option.name[2:]}"] if option.negatable else names
-
-
-def _offered(option: Option) -> str:
-    """Return what may stand behind an option: slots, files (empty), or nothing that is known (``-``)."""
-    if option.name == "--process":
-        return SLOTS
-    return "" if option.metavar == "FILE" else "-"
-
-
-def _bash() -> str:
-    cases, values = [], {}
-    for command in _declared():
-        flags = " ".join(word for option in command.options_of() for word in _words(option))
-        cases.append(f"        {command.name}) words={flags!r};;")
-        values.update({option.name: _offered(option) for option in command.options_of() if option.kind is not None})
-    slots = "|".join(sorted(name for name, offered in values.items() if offered == SLOTS))
-    known = "|".join(sorted(name for name, offered in values.items() if offered == "-"))
-    named = "|".join(command.name for command in _declared() if "<instance>" in (a.metavar for a in command.arguments))
-    return f"""\
-# bash completion of {PROGRAM}: eval "$({PROGRAM} --completion bash)"
-_{PROGRAM}() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command=${{COMP_WORDS[1]}} words=
-    if [ "$COMP_CWORD" = 1 ]; then
-        COMPREPLY=($(compgen -W "{" ".join(command.name for command in COMMANDS)} --help --version" -- "$word")); return
-    fi
-    case $before in
-        {slots}) COMPREPLY=($(compgen -W "{SLOTS}" -- "$word")); return;;
-        {known}) COMPREPLY=(); return;;
-    esac
-    case $command in
-{chr(10).join(cases)}
-    esac
-    case $word in
-        -*) COMPREPLY=($(compgen -W "$words" -- "$word")); return;;
-    esac
-    case $command in
-        {named}) COMPREPLY=($(compgen -W "$({PROGRAM} --instances 2>/dev/null)" -- "$word")); return;;
-    esac
-    [ ${{#COMPREPLY[@]}} -gt 0 ] || COMPREPLY=($(compgen -f -- "$word"))
-}}
-complete -o filenames -F _{PROGRAM} {PROGRAM}
-"""
-
-
-def _zsh() -> str:
-    listed = "\n".join(f"        {_quoted(f'{c.name}:{_colon(c.short_description())}')}" for c in _declared())
-    cases = []
-    for command in _declared():
-        specs = [_zsh_option(option) for option in command.options_of()]
-        takes = "'*:instance:($(leakwatch --instances 2>/dev/null))'"
-        takes = takes if "<instance>" in (a.metavar for a in command.arguments) else "'*:file:_files'"
-        cases.append(f"        {command.name}) _arguments {' '.join(specs)} {takes};;")
-    return f"""\
-#compdef {PROGRAM}
-# zsh completion of {PROGRAM}: {PROGRAM} --completion zsh > "${{fpath[1]}}/_{PROGRAM}"
-_{PROGRAM}() {{
-    local -a commands
-    commands=(
-{listed}
-    )
-    if (( CURRENT == 2 )); then
-        _describe command commands
-        return
-    fi
-    local command=$words[2]
-    shift words
-    (( CURRENT-- ))
-    case $command in
-{chr(10).join(cases)}
-    esac
-}}
-compdef _{PROGRAM} {PROGRAM}
-"""
-
-
-def _zsh_option(option: Option) -> str:
-    help_text = _colon(option.help).replace("[", "(").replace("]", ")")
-    value = ""
-    if option.kind is not None:
-        offered = _offered(option)
-        value = f":{option.metavar}:" + ("_files" if not offered else f"({offered})" if offered != "-" else " ")
-    return " ".join(_quoted(f"{word}[{help_text}]{value}") for word in _words(option))
-
-
-def _colon(text: str) -> str:
-    return text.replace(":", "\\:")
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
-def _fish() -> str:
-    lines = [f"# fish completion of {PROGRAM}: {PROGRAM} --completion fish | source", f"complete -c {PROGRAM} -f"]
-    for command in _declared():
-        told = command.short_description()
-        lines.append(f"complete -c {PROGRAM} -n __fish_use_subcommand -a {command.name} -d {_quoted(told)}")
-        inside = f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from {command.name}'"
-        if "<instance>" in (argument.metavar for argument in command.arguments):
-            lines.append(f"{inside} -a '({PROGRAM} --instances 2>/dev/null)'")
-        else:
-            lines.append(f"{inside} -F")
-        for option in command.options_of():
-            lines += [f"{inside} {spec} -d {_quoted(option.help)}" for spec in _fish_option(option)]
-    return "\n".join(lines) + "\n"
-
-
-def _fish_option(option: Option) -> Iterator[str]:
-    offered = _offered(option)
-    value = (
-        "" if option.kind is None else " -r -F" if not offered else f" -x -a '{offered}'" if offered != "-" else " -x"
-    )
-    for word in _words(option):
-        yield (f"-l {word[2:]}" if word.startswith("--") else f"-s {word[1:]}") + value
-
-
-COMPLETIONS: dict[str, Callable[[], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}
 MANUALS: dict[str, Callable[[], str]] = {"rst": commands_rst, "man": man_page}

@@ -9,15 +9,18 @@ from cubicweb_leakwatch.watch.units import parse_duration
 
 
 def moment(text: str) -> float:
-    """Read a moment, in Unix seconds: ``2026-05-01``, ``2026-05-01T12:00`` (local time), ``24h`` (ago), ``now``."""
+    """Read a moment, in Unix seconds: ``2026-05-01``, ``2026-05-01T12:00`` (local time), ``24h`` (ago), ``now``.
+
+    Nothing was recorded before 1970.
+    """
     if text == "now":
         return time.time()
     try:
-        return time.time() - parse_duration(text)
+        return max(0.0, time.time() - parse_duration(text))
     except LeakwatchError:
         pass
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+        return max(0.0, datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no moment; write for example 24h (ago), 2026-05-01 or 2026-05-01T12:00"

@@ -25,6 +25,7 @@ class Option:
 
     ``default_text`` is how the help names the default where the value itself would not be understood.
     ``bare`` is the value of the option given without one; ``negatable`` flags have a ``--no-name`` too.
+    ``offered`` are the values that a shell's completion proposes.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Option:
     bare: Any = None
     negatable: bool = False
     short: str = ""
+    offered: tuple[str, ...] = ()
 
     @property
     def dest(self) -> str:
@@ -58,6 +60,21 @@ def size(text: str) -> int:
 def duration(text: str) -> float:
     """Read a duration such as ``30s`` or ``5min``, for an option."""
     return float(_read(parse_duration, text))
+
+
+def lasting(text: str) -> float:
+    """Read a duration of more than nothing, for an option."""
+    seconds = duration(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time at all; write for example 30s, 5min, 12h or 7d")
+    return seconds
+
+
+def named(text: str) -> str:
+    """Read the name of something, for an option."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it names nothing")
+    return text
 
 
 def count(text: str) -> int:
@@ -87,7 +104,7 @@ INSTANCE = Argument("instance", "<instance>", "name of the instance; CW_INSTANCE
 JSON = Option("--json", "print one JSON document, for programs")
 CSV = Option("--csv", "print the table as CSV, for a spreadsheet: sizes in bytes")
 PROCESS = Option(
-    "--process", "the process to look at, by its slot (web-1, scheduler) or its pid", str, "P", default_text="all"
+    "--process", "the process to look at, by its slot (web-1, scheduler) or its pid", named, "P", default_text="all"
 )
 LIMIT = Option("--limit", "rows of each table", count, "N", default=20)
 
@@ -98,6 +115,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         """Raise ``ConfigurationError`` (code ``usage``)."""
         raise ConfigurationError(message, hint=f"see {self.prog} --help", code="usage")
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; argparse would keep silent about a full disk."""
+        print(self.format_help(), end="", file=file)
 
 
 def build_parser(

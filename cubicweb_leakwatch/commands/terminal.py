@@ -1,5 +1,6 @@
 """What a terminal can show: its width and its colours."""
 
+import codecs
 import contextlib
 import os
 import shutil
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from typing import TextIO
 
 CLEAR_LINE = "\x1b[K"
+_SIMPLER = str.maketrans("→·×…▁▂▃▄▅▆▇█\xa0\u202f", ">|x~_.-=+*#@  ")
+"""What stands for our own signs where the encoding has none of them: one column for one column."""
+
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
@@ -24,7 +28,7 @@ def display_width(text: str) -> int:
 
 
 def _character_width(character: str) -> int:
-    if unicodedata.combining(character):
+    if unicodedata.category(character) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
@@ -70,10 +74,25 @@ class Screen:
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Write a line that any encoding of the stream can bear."""
+    """Write a line that any encoding of the stream can bear; talk that cannot be written is no failure."""
     stream = sys.stdout if stream is None else stream
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding), file=stream)
+    with contextlib.suppress(OSError) if stream is sys.stderr else contextlib.nullcontext():
+        print(bearable(text, getattr(stream, "encoding", None) or "utf-8"), file=stream)
+
+
+def bearable(text: str, encoding: str) -> str:
+    """Return ``text`` with simpler signs for those that the encoding lacks, and ``?`` where there is none."""
+    return text.encode(encoding, "leakwatch-simpler").decode(encoding)
+
+
+def _simpler(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return lacking.translate(_SIMPLER).encode("ascii", "replace").decode(), error.end
+
+
+codecs.register_error("leakwatch-simpler", _simpler)
 
 
 def wrapped(label: str, text: str, screen: Screen) -> list[str]:

@@ -88,10 +88,11 @@ def describe(listener: socket.socket) -> str:
 
 def parse_address(text: str) -> tuple[int, str | tuple[str, int]]:
     """Return (family, address) of ``HOST:PORT``, ``[IPV6]:PORT``, ``*:PORT`` or ``unix:PATH``."""
-    if text.startswith("unix:"):
-        return socket.AF_UNIX, text.removeprefix("unix:")
+    path = text.removeprefix("unix:")
+    if path != text and path:
+        return socket.AF_UNIX, path
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
+    if not colon or not port.isdecimal() or int(port) > 65535:
         raise ConfigurationError(f"cannot listen on {text!r}", "write HOST:PORT, [IPV6]:PORT or unix:PATH")
     if host.startswith("["):
         return socket.AF_INET6, (host.strip("[]"), int(port))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cubicweb_leakwatch.errors import ConfigurationError
+from cubicweb_leakwatch.serve.sockets import parse_address
 from cubicweb_leakwatch.serve.values import Values
 
 TYPE_CHECKING = False
@@ -119,6 +120,8 @@ def check_spec(spec: LaunchSpec) -> None:
         raise ConfigurationError(f"{spec.threads} threads serve nothing", "give --threads 1 or more")
     if not spec.web.command:
         raise ConfigurationError("no command to run as a worker")
+    for address in spec.bind:
+        parse_address(address)
     if spec.web.fcgi and len(spec.bind) > 1:
         raise ConfigurationError("a FastCGI program takes one socket only", "give a single --bind")
     if spec.policy.mode not in ("auto", "advise", "off"):

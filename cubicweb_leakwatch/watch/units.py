@@ -14,6 +14,12 @@ MIB = 1024**2
 GIB = 1024**3
 TIB = 1024**4
 
+MOST_BYTES = 2**63
+"""More is beyond what a kernel counts."""
+
+MOST_SECONDS = 1000 * 365 * 86400.0
+"""More is beyond what a calendar counts."""
+
 # As systemd and the kernel read them, a bare letter is a power of 1024; with a B alone it is a power of 1000.
 _SIZE_UNITS = {
     "": 1,
@@ -55,7 +61,10 @@ def parse_size(text: str) -> int:
     factor = _SIZE_UNITS.get(match[2].lower()) if match else None
     if match is None or factor is None:
         raise ConfigurationError(f"{text!r} is not a size", "write for example 250MiB, 1.5GiB or a number of bytes")
-    return round(float(match[1]) * factor)
+    size = float(match[1]) * factor
+    if size > MOST_BYTES:
+        raise ConfigurationError(f"{text!r} is more than any memory", "write for example 250MiB or 1.5GiB")
+    return round(size)
 
 
 def parse_duration(text: str) -> float:
@@ -64,12 +73,16 @@ def parse_duration(text: str) -> float:
     Raises ConfigurationError when it is no duration.
     """
     stripped = text.strip()
-    if re.fullmatch(r"\d+(\.\d+)?", stripped):
-        return float(stripped)
     parts = list(_DURATION_PART.finditer(stripped))
-    if not parts or "".join(part[0] for part in parts) != stripped:
+    if re.fullmatch(r"\d+(\.\d+)?", stripped):
+        seconds = float(stripped)
+    elif parts and "".join(part[0] for part in parts) == stripped:
+        seconds = sum(float(part[1]) * _DURATION_UNITS[part[2].lower()] for part in parts)
+    else:
         raise ConfigurationError(f"{text!r} is not a duration", "write for example 30s, 5min, 12h or 7d")
-    return sum(float(part[1]) * _DURATION_UNITS[part[2].lower()] for part in parts)
+    if seconds > MOST_SECONDS:
+        raise ConfigurationError(f"{text!r} is longer than 1000 years", "write for example 30s, 5min, 12h or 7d")
+    return seconds
 
 
 def format_bytes(size: float | None) -> str:

@@ -85,7 +85,7 @@ def test_an_unknown_instance_is_one_line(instances: Path, capsys: pytest.Capture
     assert "there are: bare, site" in err
 
 
-@pytest.mark.parametrize("name", ["../site", "/", "", "site/../site", "."])
+@pytest.mark.parametrize("name", ["../site", "/", "", "site/../site", ".", "x" * 300])
 def test_an_instance_is_a_name_and_no_path(instances: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing outside the directory of instances is ever looked at."""
     assert run(LeakStatus, name) == 4

@@ -9,7 +9,8 @@ import pytest
 
 from cubicweb_leakwatch.__main__ import main
 from cubicweb_leakwatch.commands import COMMANDS, checkup
-from cubicweb_leakwatch.commands.manual import COMPLETIONS, MANUALS, commands_rst, completion, man_page
+from cubicweb_leakwatch.commands.completion import COMPLETIONS, completion
+from cubicweb_leakwatch.commands.manual import MANUALS, commands_rst, man_page
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,6 +67,14 @@ def test_no_file_is_offered_where_an_instance_is_meant(bash: Callable[..., list[
     """A folder's content is noise; a dump to analyse is a file."""
     assert bash("leakwatch", "leak-status", "/et") == []
     assert bash("leakwatch", "leak-analyze", "/et") == ["/etc"]
+    assert bash("leakwatch", "leak-dump", "-o", "/et") == ["/etc"]
+
+
+def test_bash_completes_the_values_that_an_option_takes(bash: Callable[..., list[str]]) -> None:
+    """Where there are few; and those of the program's own options."""
+    assert bash("leakwatch", "leak-metrics", "--format", "") == ["prometheus", "openmetrics", "munin"]
+    assert bash("leakwatch", "--completion", "") == ["bash", "zsh", "fish"]
+    assert bash("leakwatch", "leak-gc", "--limit", "") == []
 
 
 def test_bash_completes_the_instances_that_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

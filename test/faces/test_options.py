@@ -8,10 +8,12 @@ from cubicweb_leakwatch.commands.options import (
     INSTANCE,
     JSON,
     LIMIT,
+    PROCESS,
     Option,
     build_parser,
     count,
     duration,
+    lasting,
     number,
     parse,
     size,
@@ -28,6 +30,8 @@ OPTIONS = (
     Option("--memory-limit", "bound", size, "SIZE"),
     Option("--max-age", "age", duration, "DURATION"),
     Option("--max-requests", "number", number, "N"),
+    Option("--seconds", "how long", lasting, "N"),
+    PROCESS,
 )
 
 
@@ -65,6 +69,10 @@ def test_a_negatable_flag_has_a_no() -> None:
         (("site", "--limit", "²"), "is not a whole number"),
         (("site", "--memory-limit", "much"), "'much' is not a size"),
         (("site", "--max-age", "old"), "'old' is not a duration"),
+        (("site", "--max-age", "9" * 400), "is longer than 1000 years"),
+        (("site", "--memory-limit", "9" * 400), "is more than any memory"),
+        (("site", "--seconds", "0s"), "'0s' is no time at all"),
+        (("site", "--process", " "), "it names nothing"),
         (("site", "--max-requests", "-1"), "at least 0"),
         (("site", "--lim", "3"), "unrecognized arguments"),
         (("site", "another"), "unrecognized arguments"),

@@ -68,3 +68,27 @@ def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     """For a bug report."""
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("leakwatch ")
+
+
+@pytest.mark.parametrize("words", [("--help",), ("leak-gc", "--help"), ("--manual", "man"), ("leak-diagnose", "-")])
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_full_disk_is_one_line(words: tuple[str, ...], buffered: str) -> None:
+    """Whatever was to be written, buffered or not: exit code 1, no traceback."""
+    shell = f'echo \'{{"t": 1, "rss": 2}}\' | {sys.executable} -m cubicweb_leakwatch {" ".join(words)} >/dev/full'
+    done = subprocess.run(
+        ["bash", "-c", shell],
+        env={**os.environ, "PYTHONUNBUFFERED": buffered},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "cannot write the answer: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "| true"])
+def test_what_is_closed_breaks_no_command(closed: str) -> None:
+    """A cron job may start one with closed descriptors, a reader may leave early: nothing is told wrong of that."""
+    shell = f"set -o pipefail; {sys.executable} -m cubicweb_leakwatch --help {closed}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

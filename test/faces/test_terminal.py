@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from cubicweb_leakwatch.commands.spark import sparkline
 from cubicweb_leakwatch.commands.table import Cell, Column, render, words
 from cubicweb_leakwatch.commands.terminal import Screen, display_width, patience, say, shorten
 from cubicweb_leakwatch.plain_text import clean
@@ -103,11 +104,16 @@ def test_a_dumb_terminal_gets_no_colour(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_ascii_terminal_does_not_break_a_command() -> None:
-    """An arrow that the encoding lacks becomes a question mark."""
+    """Our own signs become simpler ones of the same width, a name's become question marks."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    say("A → B", stream)
+    say("A → B… " + sparkline([1, 2, 3]) + " 名", stream)
     stream.flush()
-    assert stream.buffer.getvalue() == b"A ? B\n"  # type: ignore[attr-defined]
+    assert stream.buffer.getvalue() == b"A > B~ _=@ ?\n"  # type: ignore[attr-defined]
+
+
+def test_a_mark_over_a_letter_takes_no_column() -> None:
+    """Thai vowels and accents stand over what is before them, whatever their combining class."""
+    assert display_width("e\u0301") == display_width("\u0e01\u0e31") == 1
 
 
 class Stream(io.StringIO):
