@@ -1,5 +1,7 @@
 """How Sphinx makes HTML of this manual (``make docs``). The pages are plain reStructuredText, as a forge shows them."""
 
+import re
+
 from cubicweb_leakwatch.__pkginfo__ import version as release
 
 project = "cubicweb-leakwatch"
@@ -8,15 +10,20 @@ copyright = "the leakwatch maintainers"
 extensions: list[str] = []
 exclude_patterns: list[str] = []
 html_theme = "alabaster"
-html_theme_options = {"description": "Finds, explains and contains the memory leaks of a CubicWeb instance"}
+html_theme_options = {
+    "description": "Finds, explains and contains the memory leaks of a CubicWeb instance",
+    "page_width": "1140px",
+    "body_max_width": "none",  # the pictures are of pages 980 pixels wide
+}
 html_show_sphinx = False
-CONTENTS = "\n\n.. toctree::\n   :hidden:\n   :glob:\n\n   *\n"
+CONTENTS = "\n\n.. toctree::\n   :hidden:\n\n   "
 
 
 def add_contents(_app, name, source):
-    """Give the first page the list of all pages: the directive is Sphinx's own, a forge would stumble over it."""
+    """Give the first page the list of all pages, in its own order: a forge would stumble over Sphinx's directive."""
     if name == "index":
-        source[0] += CONTENTS
+        pages = re.findall(r"<([\w-]+)\.rst>", source[0])
+        source[0] += CONTENTS + "\n   ".join(pages) + "\n"
 
 
 def link_pages(_app, doctree):

@@ -8,7 +8,8 @@ from PIL import Image
 SHOWN = ("dashboard", "chart-values", "findings", "restart-stages", "restart-done", "gc-scheduler")
 COLOURS = 128
 MAX_BYTES = 150_000
-MAX_HEIGHT = 2400
+MAX_HEIGHT = 1250
+"""Pixels: of a page its beginning, which a reader sees without scrolling through the manual."""
 
 
 def make_small(source: Path, target: Path) -> int:

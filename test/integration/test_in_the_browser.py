@@ -176,7 +176,7 @@ def test_a_finding_is_copied_as_text(manager: WebDriver, site: Site) -> None:
     assert "Confidence" in findings.text
     one(manager, "#lw-findings .lw-copy").click()
     wait_for(manager, lambda: one(manager, "#lw-findings .lw-copy").text == "Copied", "the copy")
-    shoot(manager, "findings", "#lw-findings")
+    shoot(manager, "findings", "#lw-findings article")
 
 
 def test_from_the_dashboard_to_the_holder_to_a_restart_to_the_flat_line(manager: WebDriver, site: Site) -> None:
