@@ -222,7 +222,9 @@ class Lookout:
 
 def _is_broken(connection: Any) -> bool:
     """Say whether a connection that asks nothing has ended: its server says nothing to it but farewell."""
-    if connection.closed:
+    if (closed := getattr(connection, "closed", None)) is None:
+        return False  # no connection, but what the last boot remembers of one
+    if closed:
         return True
     watched = select.poll()
     watched.register(connection.fileno(), select.POLLIN)

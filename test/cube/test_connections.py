@@ -13,6 +13,8 @@ from clusters import Cluster, cluster
 from cubicweb.server.repository import _CnxSetPool
 
 from cubicweb_leakwatch import connections
+from cubicweb_leakwatch.boot_memory import Memory
+from cubicweb_leakwatch.booting import RecalledConnection
 from cubicweb_leakwatch.connections import Gate, Lookout, SteadyConnection, answering, answers
 
 
@@ -88,6 +90,15 @@ def test_a_connection_whose_server_was_restarted_costs_no_page(postgres: Cluster
     with pytest.raises(psycopg2.Error):
         connection.cu.execute("SELECT 1")
     connection.close(i_know_what_i_do=True)
+
+
+def test_what_the_last_boot_remembers_is_no_connection_that_broke() -> None:
+    """A boot without a database is answered from it again, after it was given back too."""
+    recalled = RecalledConnection(Memory({}), SimpleNamespace(OperationalError=Away))
+    connection = SteadyConnection(SimpleNamespace(get_connection=lambda: recalled))
+    cursor = connection.cu
+    connection.cnxset_freed()
+    assert connection.cu is cursor
 
 
 def test_a_statement_is_not_waited_for_when_its_server_is_silent(
