@@ -29,6 +29,8 @@ _KNOWN_SHARE = 0.8
 # The culprit's count is so much clearer that fewer points of it tell more.
 _COUNTED_SHARE = 0.3
 _MOST_NAMED = 5
+# The noise is never quite as assumed: what is left of it looks like another view, so another one costs more.
+_ANOTHER = 2.5
 # A view is named when it is so much more probable than all others in its place together.
 _SURE = 0.8
 
@@ -36,42 +38,52 @@ _SURE = 0.8
 def views_of(meters: Meters, trend: Trend, culprits: Sequence[Culprit] = ()) -> tuple[ViewShare, ...]:
     """Return the views whose requests leave memory behind, the one with the greatest share first.
 
-    What shows the growth most clearly is regressed, the first of ``culprits`` where one is counted, and brought to
-    bytes by ``trend``'s rate.
+    What tells the views apart most clearly is regressed, the count of the first of ``culprits`` where it is recorded,
+    and brought to bytes by ``trend``'s rate.
     """
     names, served = _served(meters.history.samples)
-    points, rate = _clearest(meters, culprits)
-    if not names or trend.rate <= 0 or rate <= 0:
+    if not names or trend.rate <= 0:
         return ()
-    rows = ~np.isnan(points)
-    if len(np.unique(meters.trends.life)) == 1:
-        rows &= meters.trends.t >= trend.since
-    if rows.sum() < max(_LEAST_POINTS, len(names) + 4):
-        return ()
-    columns = np.column_stack([meters.history.mean(column) for column in served.T] + [meters.trends.t])[rows]
-    life, t = meters.trends.life[rows], meters.trends.t[rows]
+    columns = np.column_stack([meters.history.mean(column) for column in served.T] + [meters.trends.t])
     found = [
-        _selected(noise.whiten, life, points[rows], columns, noise.log_scale)
-        for noise in noises(t, life, meters.trends.counts[rows])
+        (selection, trend.rate / rate)
+        for points, rate in _growing(meters, culprits)
+        if rate > 0 and (selection := _explained(meters, trend, points, columns)) is not None
     ]
-    best = max(found, key=lambda selection: selection.log_likelihood)
-    return _shares(names, columns, best, trend, trend.rate / rate)
+    if not found:
+        return ()
+    best, bytes_each = max(found, key=lambda item: item[0].gain)
+    return _shares(names, columns, best, trend, bytes_each)
 
 
-def _clearest(meters: Meters, culprits: Sequence[Culprit]) -> tuple[Array, float]:
-    """Return what grows with the least noise, at the points (NaN for unknown), and its rate a second.
+def _growing(meters: Meters, culprits: Sequence[Culprit]) -> list[tuple[Array, float]]:
+    """Return what grows, at the points (NaN for unknown), with its rate a second.
 
-    The culprit's own count is free of what other requests leave behind for a while; then the meters in use; memory
-    itself when none of them grows.
+    The culprit's own count is free of what other requests leave behind for a while; else all meters that grow.
     """
     for culprit in culprits[:1]:
         counts = np.array([(sample.types or {}).get(culprit.type, np.nan) for sample in meters.history.samples], float)
         points = group_medians(counts, meters.history.members)
         if culprit.objects_per_h > 0 and (~np.isnan(points)).mean() > _COUNTED_SHARE:
-            return points, culprit.objects_per_h / 3600
-    growing = [m for m in meters.by_name.values() if m.grows and m.name in IN_USE and m.known.mean() > _KNOWN_SHARE]
-    meter = max(growing, key=lambda meter: meter.trend.z, default=meters.memory)
-    return np.where(meter.known, meter.points, np.nan), meter.trend.rate
+            return [(points, culprit.objects_per_h / 3600)]
+    growing = {m.name: m for m in meters.by_name.values() if m.grows and m.name in (*IN_USE, "rss")}
+    known = [m for m in (growing or {"": meters.memory}).values() if m.known.mean() > _KNOWN_SHARE]
+    return [(np.where(meter.known, meter.points, np.nan), meter.trend.rate) for meter in known]
+
+
+def _explained(meters: Meters, trend: Trend, points: Array, columns: Array) -> "_Selection | None":
+    """Return the columns that explain a meter under the noise that fits best; None where too few points are known."""
+    rows = ~np.isnan(points)
+    if len(np.unique(meters.trends.life)) == 1:
+        rows &= meters.trends.t >= trend.since
+    if rows.sum() < max(_LEAST_POINTS, columns.shape[1] + 3):
+        return None
+    life, t = meters.trends.life[rows], meters.trends.t[rows]
+    found = [
+        _selected(noise.whiten, life, points[rows], columns[rows], noise.log_scale)
+        for noise in noises(t, life, meters.trends.counts[rows])
+    ]
+    return max(found, key=lambda selection: selection.log_likelihood)
 
 
 def _served(samples: Sequence[Sample]) -> tuple[list[str], Array]:
@@ -98,10 +110,12 @@ def _running(samples: Sequence[Sample]) -> list[Mapping[str, int]]:
 class _Selection:
     """The columns that explain a meter: how much each leaves behind at a time, its deviation, and how sure it is.
 
-    ``sure`` is the probability that it is this column, and not another in its place; 0 for those not chosen.
+    ``sure`` is the probability that it is this column, and not another in its place; 0 for those not chosen. ``gain``
+    is by how much more likely (a logarithm) they make the meter than time alone, the last column, does.
     """
 
     log_likelihood: float
+    gain: float
     each: Array
     deviation: Array
     sure: Array
@@ -128,12 +142,13 @@ def _selected(
     while len(chosen) < _MOST_NAMED:
         gains = fit.gains(chosen)
         best = int(np.argmax(gains))
-        if gains[best] <= price:
+        if gains[best] <= (_ANOTHER if chosen else 1.0) * price:
             break
         chosen.append(best)
     log_likelihood = fit.log_likelihood(chosen) - log_det - price * len(chosen)
     each, deviation = fit.coefficients(chosen)
-    return _Selection(log_likelihood, each / scale, deviation / scale, fit.sure(chosen))
+    gain = fit.log_likelihood(chosen) - fit.log_likelihood([columns.shape[1] - 1])
+    return _Selection(log_likelihood, gain, each / scale, deviation / scale, fit.sure(chosen))
 
 
 @dataclasses.dataclass(frozen=True)
