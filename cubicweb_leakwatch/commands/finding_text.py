@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from cubicweb_leakwatch.commands.terminal import Screen
+from cubicweb_leakwatch.commands.terminal import Screen, wrapped
 from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.watch.units import format_bytes, format_duration, format_rate
 
@@ -17,9 +17,10 @@ FINDING_CSV = (
 def finding_lines(finding: dict[str, Any], screen: Screen) -> Iterator[str]:
     """Return the sentence, then what it rests on; ``finding`` is in the documented shape."""
     style = ("bold", "red") if finding.get("leak") else ("bold",)
-    yield screen.style(f"{clean(finding['process'])}: {clean(finding.get('advice') or finding['kind'])}", *style)
+    for line in wrapped("", f"{clean(finding['process'])}: {clean(finding.get('advice') or finding['kind'])}", screen):
+        yield screen.style(line, *style)
     for label, value in _facts(finding):
-        yield f"  {label:<12}{clean(value)}"
+        yield from wrapped(f"  {label:<12}", clean(value), screen)
 
 
 def _facts(finding: dict[str, Any]) -> Iterator[tuple[str, str]]:

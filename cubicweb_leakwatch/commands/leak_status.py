@@ -1,5 +1,6 @@
 """``leak-status``: how each process is, in one look."""
 
+import os
 import sys
 import time
 from argparse import Namespace
@@ -49,7 +50,7 @@ COLUMNS = (
     Column("GARBAGE", rank=1),
     Column("FDS", rank=10),
     Column("THREADS", rank=11),
-    words("VERDICT", shrinks=True),
+    words("VERDICT", shrinks=True, whole=True),
 )
 CSV_COLUMNS = (
     "name", "pid", "host", "role", "state", "started_at", "age_s", "generation", "requests", "in_flight", "rss", "uss",
@@ -161,7 +162,8 @@ class LeakStatus(Command):
             return super().run(asked)
         if not 0.1 <= asked.watch <= 86400:
             self._parser().error("--watch: between 0.1 and 86400 seconds")
-        if sys.stdin.isatty() and sys.stdout.isatty() and not self.is_for_a_program(asked):
+        steerable = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        if steerable and not self.is_for_a_program(asked):
             watching = Watching(self, asked)
             follow(watching.lines, asked.watch, watching.press)
             return EXIT_DONE

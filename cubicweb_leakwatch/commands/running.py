@@ -1,6 +1,7 @@
 """Telling why no process of an instance answers, or why none can be started."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 from cubicweb_leakwatch.commands.instance import Instance, cubes_in_database, uses_leakwatch
@@ -31,6 +32,12 @@ def _add(instance: Instance) -> str:
 
 
 def _why(instance: Instance) -> ConfigurationError:
+    if instance.runtime_dir.is_dir() and not os.access(instance.runtime_dir, os.R_OK | os.X_OK):
+        return ConfigurationError(
+            f"the runtime directory {instance.runtime_dir} is closed to this user",
+            hint="run this as the instance's user",
+            code="permission",
+        )
     if uses_leakwatch(instance):
         return ConfigurationError(
             f"no process of {instance.name} answers in {instance.runtime_dir}",

@@ -13,12 +13,16 @@ NARROWEST = 12
 
 @dataclass(frozen=True)
 class Column:
-    """A column: ``shrinks`` for long names, ``rank`` above 0 for those left out first on a narrow terminal."""
+    """A column: ``shrinks`` for long names, ``rank`` above 0 for those left out first on a narrow terminal.
+
+    One that is ``whole`` shrinks only when all those are gone.
+    """
 
     title: str
     right: bool = True
     shrinks: bool = False
     rank: int = 0
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,9 @@ class Cell:
     styles: tuple[str, ...] = ()
 
 
-def words(title: str, *, shrinks: bool = False, rank: int = 0) -> Column:
+def words(title: str, *, shrinks: bool = False, rank: int = 0, whole: bool = False) -> Column:
     """Return a column of words, which stand left."""
-    return Column(title, right=False, shrinks=shrinks, rank=rank)
+    return Column(title, right=False, shrinks=shrinks, rank=rank, whole=whole)
 
 
 def render(columns: Sequence[Column], rows: Sequence[Sequence[object]], screen: Screen) -> list[str]:
@@ -62,7 +66,7 @@ def _kept(columns: Sequence[Column], cells: Sequence[Sequence[Cell]], width: int
     """Return the indexes of the columns that find room, dropping those of the highest rank first."""
     kept = list(range(len(columns)))
     widths = _widths(columns, cells)
-    least = [min(w, NARROWEST) if c.shrinks else w for w, c in zip(widths, columns, strict=True)]
+    least = [min(w, NARROWEST) if c.shrinks and not c.whole else w for w, c in zip(widths, columns, strict=True)]
     by_rank = sorted((index for index in kept if columns[index].rank), key=lambda index: columns[index].rank)
     while width is not None and by_rank and sum(least[i] + len(GAP) for i in kept) - len(GAP) > width:
         kept.remove(by_rank.pop())

@@ -8,7 +8,7 @@ import os
 import sys
 import zlib
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 # The matrices are small: threads would only wait for one another, for seconds on a busy host. NumPy reads this once.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -46,13 +46,16 @@ def diagnose(path: str) -> list[Finding]:
 def _opened(path: str) -> Iterator[TextIO]:
     """Open a file of text, unpacking it when it is packed by gzip, whatever its name."""
     if path == "-":
-        yield sys.stdin
+        yield _text(sys.stdin.buffer)
         return
-    with open(path, "rb") as file:  # noqa: PTH123 - a path as the caller wrote it
-        packed = file.peek(2)[:2] == _GZIP
-        source = gzip.GzipFile(fileobj=file) if packed else file
-        with io.TextIOWrapper(source, encoding="utf-8") as lines:
-            yield lines
+    with open(path, "rb") as file, _text(file) as lines:  # noqa: PTH123 - a path as the caller wrote it
+        yield lines
+
+
+def _text(file: Any) -> TextIO:
+    packed = file.peek(2)[:2] == _GZIP
+    source = gzip.GzipFile(fileobj=file) if packed else file
+    return io.TextIOWrapper(source, encoding="utf-8-sig")  # some editors write a mark of the encoding first
 
 
 def as_text(finding: Finding) -> str:

@@ -114,6 +114,16 @@ def test_no_probe_answering_says_how_to_start(instances: Path, capsys: pytest.Ca
     assert "leak-serve site" in capsys.readouterr().err
 
 
+def test_another_user_is_told_so(
+    instances: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not that nothing runs, and not how to start it a second time."""
+    (instances / "site" / "leakwatch").mkdir()
+    monkeypatch.setattr("os.access", lambda *_words: False)
+    assert run(LeakStatus, "site") == 4
+    assert "is closed to this user (run this as the instance's user)" in capsys.readouterr().err
+
+
 def test_an_instance_without_the_cube_says_so(instances: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And how to add it."""
     assert run(LeakGc, "bare") == 4

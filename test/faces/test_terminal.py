@@ -58,6 +58,17 @@ def test_a_column_of_highest_rank_goes_first() -> None:
     assert "C" not in header
 
 
+@pytest.mark.parametrize(
+    ("width", "shown"), [(44, "PROCESS  PID  VERDICT"), (30, "PROCESS  VERDICT"), (18, "PROCESS  VERDICT")]
+)
+def test_a_whole_column_shrinks_last(width: int, shown: str) -> None:
+    """A verdict is worth more than the columns of lesser rank; it is cut where nothing else is left to go."""
+    columns = (words("PROCESS"), Column("PID", rank=1), words("VERDICT", shrinks=True, whole=True))
+    lines = render(columns, [["web-1", "1234567", "file-descriptors"]], Screen(width))
+    assert lines[0].split() == shown.split()
+    assert ("file-descriptors" in lines[1]) is (width > 18)
+
+
 def test_without_a_terminal_nothing_is_cut() -> None:
     """A program that reads the table gets the whole name."""
     name = "m." + "x" * 500

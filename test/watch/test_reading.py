@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,18 @@ def test_a_directory_is_no_file_of_samples(tmp_path: Path) -> None:
     """It is refused by name."""
     with pytest.raises(ConfigurationError, match="cannot read"):
         diagnose(str(tmp_path))
+
+
+@pytest.mark.parametrize("pack", [lambda text: b"\xef\xbb\xbf" + text, gzip.compress], ids=["mark", "gzip"])
+def test_a_mark_of_the_encoding_and_a_packed_pipe_are_read(
+    pack: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a file and from standard input alike."""
+    path = tmp_path / "samples"
+    path.write_bytes(pack("".join(f"{row}\n" for row in lines(*leaking())).encode()))
+    with path.open() as piped:
+        monkeypatch.setattr("sys.stdin", piped)
+        assert diagnose("-") == diagnose(str(path))
 
 
 def test_a_packed_file_is_read_whatever_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
