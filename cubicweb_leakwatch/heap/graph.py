@@ -113,6 +113,9 @@ def _rows(addresses: npt.NDArray[np.uint64], order: Ints, wanted: npt.NDArray[np
     return found
 
 
+TOO_LARGE = 1 << 47
+"""Bytes that no object has: as many as a process can address."""
+
 _SENSELESS = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error,
 )  # fmt: skip
@@ -149,6 +152,8 @@ class _Columns:
             column: Any = (
                 np.frombuffer(payload[position : position + width], dtype) if there else np.zeros(length, dtype)
             )
+            if name == "size" and count and int(column.max()) >= TOO_LARGE:  # what is added up must stay a number
+                raise ValueError(f"an object of {int(column.max())} bytes")
             self.pieces.setdefault(name, []).append(column)
             position += width
 

@@ -10,9 +10,9 @@ import pytest
 
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.heap.dump import take_dump
-from cubicweb_leakwatch.heap.dumpfile import DumpUnreadable
+from cubicweb_leakwatch.heap.dumpfile import GROUP, DumpUnreadable
 from cubicweb_leakwatch.heap.forked import CopyFailed
-from cubicweb_leakwatch.heap.graph import read_graph
+from cubicweb_leakwatch.heap.graph import _Columns, read_graph
 
 
 @pytest.fixture
@@ -42,6 +42,13 @@ def test_a_damaged_dump_is_refused(dump: Path):
     dump.write_bytes(data)
     with pytest.raises(DumpUnreadable, match="damaged"):
         read_graph(str(dump))
+
+
+def test_an_object_larger_than_memory_is_refused():
+    """A dump whose checksum is right, but whose sizes nobody could add up, is refused as senseless."""
+    columns = struct.pack("<QQqI", 4096, 1 << 63, 1, 0)
+    with pytest.raises(ValueError, match="an object of 9223372036854775808 bytes"):
+        _Columns().add(memoryview(GROUP.pack(4096, 0, 1, 0, 0) + columns))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF whatever", b"LEAKWATCH"])
