@@ -1,5 +1,6 @@
 """What ``leak-doctor`` knows of an instance, and what it thinks of it: each check is a function of plain facts."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ class Facts:
     strangers: tuple[str, ...] = ()
     launcher: dict[str, Any] | None = None
     findings: int = 0
+    directory: str = ""
     directory_mode: int | None = None
     directory_is_ours: bool = True
     bad_option: str | None = None
@@ -105,7 +107,11 @@ def directory(facts: Facts) -> Iterator[Problem]:
     if not facts.directory_is_ours:
         yield Problem("W010", "the runtime directory belongs to another user", "run this as the instance's user")
     if facts.directory_mode is not None and facts.directory_mode & 0o077:
-        yield Problem("W011", f"the runtime directory is open to others ({facts.directory_mode:o})", "chmod 700 it")
+        yield Problem(
+            "W011",
+            f"the runtime directory is open to others ({facts.directory_mode:o})",
+            f"chmod 700 {shlex.quote(facts.directory)}",
+        )
     for name in facts.strangers:
         yield Problem(
             "W012", f"{name} is a process of another instance", "give each instance a CW_RUNTIME_DIR of its own"

@@ -67,6 +67,7 @@ def examine(instance: Instance) -> checkup.Facts:
         silent=tuple(silent),
         launcher=_launcher(instance),
         findings=len(read_findings(instance.runtime_dir)),
+        directory=str(instance.runtime_dir),
         directory_mode=mode,
         directory_is_ours=ours,
         bad_option=bad_option,

@@ -115,17 +115,21 @@ class LeakStatus(Command):
     def lines(self, data: dict[str, Any], asked: Namespace, screen: Screen) -> Iterable[str]:
         """Return the verdict, then one row a process; with ``--check`` the verdict alone."""
         if asked.check:
-            label = ("OK", "WARNING", "CRITICAL", "UNKNOWN")[judge(data)]
-            return [f"{label} - {asked.instance}: {clean(summary(data))}"]
+            label = ("OK", "WARNING", "CRITICAL", "UNKNOWN")[self.level(data)]
+            return [f"{label} - {asked.instance}: {clean('; '.join([*self.warnings, summary(data)]))}"]
         return [
             *self.heading(data, asked, screen),
             "",
             *render(COLUMNS, [_row(process) for process in data["processes"]], screen),
         ]
 
+    def level(self, data: dict[str, Any]) -> int:
+        """Return the level of the instance; a process that does not answer deserves a warning."""
+        return max(judge(data), WARNING if self.warnings else OK)
+
     def heading(self, data: dict[str, Any], asked: Namespace, screen: Screen, before: str = "") -> list[str]:
         """Return the verdict in as many lines of the terminal as it takes."""
-        style = {OK: "green", WARNING: "yellow", CRITICAL: "red"}.get(judge(data), "dim")
+        style = {OK: "green", WARNING: "yellow", CRITICAL: "red"}.get(self.level(data), "dim")
         text = wrapped(before, f"{clean(asked.instance)}: {clean(summary(data))}", screen)
         return [screen.style(line, "bold", style) for line in text]
 
@@ -143,7 +147,7 @@ class LeakStatus(Command):
 
     def exit_code(self, data: dict[str, Any], asked: Namespace) -> int:
         """Return the level with ``--check``, else 0."""
-        return judge(data) if asked.check else EXIT_DONE
+        return self.level(data) if asked.check else EXIT_DONE
 
     def failure_code(self, error: LeakwatchError, words: Sequence[str]) -> int:
         """Return 3 (unknown) with ``--check``: what cannot be asked is not known to be well."""

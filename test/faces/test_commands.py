@@ -302,6 +302,14 @@ def test_check_is_one_line_and_the_level(seen: dict[str, Any], capsys: pytest.Ca
     assert err == ""
 
 
+def test_check_warns_of_one_that_does_not_answer(seen: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """The others may be well: nobody knows how this one is, and a monitoring system reads one line."""
+    seen["status"] = status(process())
+    seen["failures"] = [LeakwatchError("web-2 (pid 7) did not answer within 5 s")]
+    assert run(LeakStatus, "site", "--check") == WARNING
+    assert capsys.readouterr().out.startswith("WARNING - site: web-2 (pid 7) did not answer within 5 s; ")
+
+
 def test_check_of_what_does_not_answer_is_unknown(instances: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """3, not 2: nobody knows how it is."""
     assert run(LeakStatus, "site", "--check") == UNKNOWN
