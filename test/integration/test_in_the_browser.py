@@ -1,5 +1,6 @@
 """What a manager sees and does, in a real browser."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -53,10 +54,10 @@ def pictures(manager: WebDriver, site: Site) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def hostile(site: Site) -> str:
-    """Record a snapshot whose note means harm; return the note."""
+def hostile(site: Site) -> float:
+    """Record a snapshot whose note means harm; return the moment after it (Unix seconds)."""
     assert ctl(site.instance, "leak-snapshot", site.instance.name, "--note", HOSTILE).returncode == 0
-    return HOSTILE
+    return time.time()
 
 
 def panel(site: Site, name: str) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def test_the_gc_tab_of_siteinfo_is_ours(manager: WebDriver, site: Site) -> None:
     assert "scheduler" in seen(manager)
 
 
-def test_the_dashboard_shows_processes_and_a_chart(manager: WebDriver, site: Site, hostile: str) -> None:
+def test_the_dashboard_shows_processes_and_a_chart(manager: WebDriver, site: Site, hostile: float) -> None:
     """Every process of the instance, and the recorded memory as a picture with a title."""
     text = text_of(manager, site.address + DASHBOARD)
     assert all(name in text for name in ("web-1", "web-2", "scheduler"))
@@ -93,7 +94,7 @@ def test_the_dashboard_shows_processes_and_a_chart(manager: WebDriver, site: Sit
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_is_accessible_and_asks_nobody_else(manager: WebDriver, site: Site, page: str, hostile: str) -> None:
+def test_a_page_is_accessible_and_asks_nobody_else(manager: WebDriver, site: Site, page: str, hostile: float) -> None:
     """No serious violation for axe-core with all unfolded, no error of a script, no request to another host."""
     hosts_asked(manager), complaints(manager)
     manager.get(site.address + PAGES[page])
@@ -114,11 +115,11 @@ def test_a_telephone_shows_a_page_without_scrolling_sideways(manager: WebDriver,
         shoot(manager, f"{page}-320")
 
 
-def test_hostile_words_are_text(manager: WebDriver, site: Site, hostile: str) -> None:
+def test_hostile_words_are_text(manager: WebDriver, site: Site, hostile: float) -> None:
     """The note of a snapshot does nothing: it is read."""
-    manager.get(site.address + DASHBOARD)
+    manager.get(f"{site.address}{DASHBOARD}&from={hostile - 3600:.0f}&to={hostile + 1:.0f}")
     open_all(manager)
-    assert hostile in one(manager, "#lw-snapshots").get_attribute("textContent")
+    assert HOSTILE in one(manager, "#lw-snapshots").get_attribute("textContent")
     assert manager.execute_script("return window.hacked") is None
 
 
@@ -204,7 +205,7 @@ def test_from_the_dashboard_to_the_holder_to_a_restart_to_the_flat_line(manager:
 
 
 def test_without_a_script_the_pages_work(
-    needs_program: Callable[[str, str], str], tmp_path: Any, site: Site, hostile: str
+    needs_program: Callable[[str, str], str], tmp_path: Any, site: Site, hostile: float
 ) -> None:
     """The chart, its numbers, another time, a comparison of snapshots, a snapshot by a button."""
     off = {"profile.managed_default_content_settings.javascript": 2}
