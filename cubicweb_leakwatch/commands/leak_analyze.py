@@ -101,7 +101,8 @@ def _suspects(items: list[dict[str, Any]], screen: Screen) -> Iterator[str]:
         yield "none: nothing accumulates"
     for item in items:
         share = f"{item['share']:.1%} of the heap, {format_bytes(item['retained'])}"
-        yield f"  {screen.style(clean(item['type']), 'bold', 'yellow')}  retains {share}"
+        yield f"  {screen.style(clean(item['type']), 'bold', 'yellow')}"
+        yield from wrapped("    retains:     ", share, screen)
         yield from wrapped("    held by:     ", clean(item["holder"]), screen)
         piled = ", ".join(f"{clean(each['type'])} × {each['count']:,}" for each in item["accumulates"])
         yield from wrapped("    accumulates: ", piled, screen)

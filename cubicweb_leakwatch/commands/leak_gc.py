@@ -93,7 +93,7 @@ def report_lines(report: dict[str, Any], screen: Screen, *, types_only: bool = F
     yield f"stopped for {report['pause_ms']:.1f} ms, looked at for {report['elapsed_ms'] / 1000:.1f} s"
     if report.get("partial"):
         yield screen.style(f"partial: {clean(report['partial'])}", "yellow")
-    yield _memory(report["memory"])
+    yield from wrapped("", _memory(report["memory"]), screen)
     yield ""
     yield from _garbage(report["garbage"], screen)
     if not types_only:
@@ -147,7 +147,11 @@ def cycle_lines(cycle: dict[str, Any], screen: Screen) -> Iterator[str]:
     reach = "reachable" if cycle["reachable"] else "unreachable, waiting for the collector"
     head = f"{cycle['count']:,} × {cycle_name(cycle)}"
     size = f"{cycle['objects']:,} objects, {format_bytes(cycle['bytes'])}"
-    yield f"  {screen.style(head, 'bold', 'yellow')}  {size}, {reach}"
+    if screen.width and len(f"  {head}  {size}, {reach}") > screen.width:
+        yield f"  {screen.style(head, 'bold', 'yellow')}"
+        yield from wrapped("    ", f"{size}, {reach}", screen)
+    else:
+        yield f"  {screen.style(head, 'bold', 'yellow')}  {size}, {reach}"
     members = ", ".join(f"{clean(item['type'])} × {item['count']:,}" for item in cycle["types"])
     yield from wrapped("    members: ", members, screen)
     yield from wrapped("    path:    ", clean(path_text(cycle["path"])), screen)

@@ -27,16 +27,16 @@ POLL_S = 0.2
 POLL_ELSEWHERE_S = 1.0
 COLUMNS = (
     words("PROCESS"),
-    words("STAGE"),
+    words("STAGE", rank=2),
     words("OUTCOME"),
-    Column("OLD PID"),
-    Column("NEW PID"),
-    Column("IN FLIGHT", rank=4),
-    Column("ANSWERED", rank=3),
-    Column("ABANDONED"),
-    Column("BEFORE MiB", rank=2),
-    Column("AFTER MiB", rank=2),
-    words("REASON", shrinks=True, rank=1),
+    Column("OLD PID", rank=2),
+    Column("NEW PID", rank=2),
+    Column("IN FLIGHT", rank=5),
+    Column("ANSWERED", rank=4),
+    Column("ABANDONED", rank=1),
+    Column("BEFORE MiB", rank=3),
+    Column("AFTER MiB", rank=3),
+    words("REASON", shrinks=True, rank=2),
 )
 FIELDS = (
     "reason",
