@@ -82,7 +82,7 @@ class _Maker:
     def make(self) -> Trace:
         """Return the finished trace."""
         self._load()
-        self.lives = self._lives()
+        self.lives = np.unique(self._lives(), return_inverse=True)[1]  # one may have lived between two samples
         used = {"objects": np.zeros(self.n), "python": np.zeros(self.n), "native": np.zeros(self.n)}
         self._fill(used)
         held = self._temporary()

@@ -17,7 +17,7 @@ _SMOOTH_SHARE = 80
 # A fall counts when it is this many deviations of the noise, and this share of the whole range.
 _FALL_DEVIATIONS = 6.0
 _FALL_SHARE = 0.2
-# How a process starts, often by more than it ever gives back, is no part of that range.
+# A start by more than all that comes after it is no part of that range.
 _STARTING = 0.15
 # A rise is more than another excursion when it is so much higher, or has lasted so much longer, than any before.
 _HIGHER = 1.5
@@ -132,7 +132,8 @@ def _between(falls: list[tuple[int, int, int]], smooth: Array) -> Array:
 
 def _least_fall(smooth: Array, deviation: float, resolution: float) -> float:
     """Return how deep a fall has to be to count."""
-    low, high = np.quantile(smooth, [_STARTING, 0.99])
+    least, low, high = np.quantile(smooth, [0.01, _STARTING, 0.99])
+    low = low if low - least > high - low else least
     return max(_FALL_DEVIATIONS * deviation, _FALL_SHARE * float(high - low), 4 * resolution)
 
 
