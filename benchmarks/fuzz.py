@@ -73,6 +73,10 @@ class Watch:
         signal.signal(signal.SIGALRM, self.look)
         signal.setitimer(signal.ITIMER_REAL, HANGS_S, HANGS_S)
 
+    def end(self) -> None:
+        """Look no more: an interpreter that ends has no handler left."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
     def look(self, _signum: int, _frame: object) -> None:
         """End an input that takes for ever; a signal handler."""
         same, self.seen = self.seen == self.number, self.number
@@ -140,6 +144,7 @@ def main() -> int:
         for fault in faults[:3]:
             print(f"    {fault}")
         failed = failed or bool(faults) or slowest > SLOW_S or peak > PEAK_KIB or grown > GROWN_KIB
+    watch.end()
     print(f"{total} inputs in all")
     return int(failed)
 
