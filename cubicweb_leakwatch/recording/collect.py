@@ -112,7 +112,8 @@ class Collector:
         """
         with cost.noted(self.directory):
             self._round()
-            gc.collect(_YOUNG)
+            if gc.isenabled():  # else nobody's trash may go, and young is all that was ever made
+                gc.collect(_YOUNG)
 
     def _round(self) -> None:
         try:

@@ -31,6 +31,7 @@ NUMBERS = (
     "cgroup_pressure",
 )
 PERCENTS = ("cgroup_pressure",)
+
 """Those of the numbers that are no whole ones."""
 
 AUTOMATIC = ("worker", "policy")
@@ -227,6 +228,10 @@ def _time(text: str | None) -> datetime.datetime | None:
 def forget(repo: Any, eids: Iterable[int]) -> None:
     """Take entities out of the repository's caches: its map from eid to type is never emptied otherwise.
 
-    A collector that records eight processes a minute would itself grow by a megabyte a day.
+    A collector that records eight processes a minute would itself grow by a megabyte a day. The parsed query of which
+    CubicWeb made SQL last goes as well: kept until the next one, it would be too old by then to be a round's trash.
     """
     repo.clear_caches(list(eids))
+    generator = repo.system_source._rql_sqlgen
+    with generator._lock:
+        generator._state = None

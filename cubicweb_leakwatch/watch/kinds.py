@@ -278,6 +278,8 @@ def _goes_with(rss: Meter, meter: Meter) -> bool:
 def _stayed(meters: Meters) -> bool:
     """Whether RSS rose by an amount that matters: at once, or gradually after the start of the history."""
     rss = meters.by_name["rss"]
-    trend, level = rss.trend, rss.level
-    gradual = _has_ended(rss) and trend.end_share * meters.longest_life_share > _start_share(meters)
+    trend, level, start = rss.trend, rss.level, _start_share(meters)
+    gradual = _has_ended(rss) and trend.end_share * meters.longest_life_share > start
+    if gradual and meters.longest_life_share == 1:
+        gradual = level - float(trend.fitted[int(start * len(trend.fitted))]) >= _ENDED_SHARE * level
     return gradual or trend.jumped >= _ENDED_SHARE * level
