@@ -112,8 +112,7 @@ class Collector:
         """
         with cost.noted(self.directory):
             self._round()
-            if gc.isenabled():  # else nobody's trash may go, and young is all that was ever made
-                gc.collect(_YOUNG)
+            _collect_young()
 
     def _round(self) -> None:
         try:
@@ -226,10 +225,17 @@ class Collector:
 
     def _write(self, act: Callable[[Any], Any]) -> Any:
         """Run ``act`` with a connection of its own and commit: all of it, or nothing."""
+        _collect_young()  # so that no collection in the middle of it takes what is still in use for old
         with self.repo.internal_cnx() as cnx, whole(cnx):
             result = act(cnx)
             cnx.commit()
         return result
+
+
+def _collect_young() -> None:
+    """Collect what was made lately; where the program has switched collection off, all that there is would be young."""
+    if gc.isenabled():
+        gc.collect(_YOUNG)
 
 
 def _record_few(cnx: Any, few: Iterable[waiting.Waiting]) -> list[int]:
