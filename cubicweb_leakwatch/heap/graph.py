@@ -178,12 +178,13 @@ class _Columns:
 def read_graph(path: str) -> HeapGraph:
     """Read a dump file whole. Raises DumpUnreadable when it is not one, or not complete."""
     data = _open(path)
+    name = Path(path).name
     columns = _Columns()
     tables: dict[bytes, list[Any]] = {
         tag: [] for tag in (b"HEAD", b"TYPE", b"LAYO", b"TEXT", b"CODE", b"FRAM", b"ROOT")
     }
     try:
-        for tag, payload in read_records(data, Path(path).name):
+        for tag, payload in read_records(data, name):
             if tag == b"GRUP":
                 columns.add(payload)
             elif tag in (b"TYPE", b"CODE", b"FRAM"):
@@ -192,8 +193,10 @@ def read_graph(path: str) -> HeapGraph:
                 tables[tag].append(decode(payload))
         return _build(columns, tables)
     except _SENSELESS as error:
+        for _record in read_records(data, name):
+            pass  # to its end, where the checksum is: a damaged file is called that, whatever it seemed to say
         told = f"{type(error).__name__}: {error}"
-        raise DumpUnreadable(f"{Path(path).name} makes no sense: {told}", "take or copy the dump again") from None
+        raise DumpUnreadable(f"{name} makes no sense: {told}", "take or copy the dump again") from None
 
 
 def _open(path: str) -> memoryview:

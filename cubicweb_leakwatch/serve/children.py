@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 
 from cubicweb_leakwatch.serve import procfs
-from cubicweb_leakwatch.serve.signals import restore_defaults
+from cubicweb_leakwatch.serve.signals import restore_defaults, signal
 from cubicweb_leakwatch.serve.sockets import FIRST_LISTEN_FD
 
 TYPE_CHECKING = False

@@ -7,7 +7,6 @@ here is tested without a single process.
 from __future__ import annotations
 
 import os
-import signal
 
 from cubicweb_leakwatch.errors import EXIT_CONFIGURATION, EXIT_FAILED
 from cubicweb_leakwatch.serve.records import (
@@ -21,6 +20,7 @@ from cubicweb_leakwatch.serve.records import (
     Worker,
 )
 from cubicweb_leakwatch.serve.replacement import Replacements
+from cubicweb_leakwatch.serve.signals import signal, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -278,7 +278,4 @@ def cause_of(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
+    return f"killed by {signal_name(-code)}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import sys
 import time
 
@@ -27,7 +26,7 @@ from cubicweb_leakwatch.serve.notices import Notices
 from cubicweb_leakwatch.serve.records import SERVING, Worker
 from cubicweb_leakwatch.serve.runtime import Runtime
 from cubicweb_leakwatch.serve.sdnotify import NotifyReceiver
-from cubicweb_leakwatch.serve.signals import SignalQueue, signal_name
+from cubicweb_leakwatch.serve.signals import SignalQueue, signal, signal_name
 from cubicweb_leakwatch.serve.sockets import (
     PATIENCE_AFTER_CRASH_S,
     adopt_listeners,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 
 from cubicweb_leakwatch.serve.hands import kind_of
 from cubicweb_leakwatch.serve.records import DRAINING, STARTING, STOPPING, Worker
+from cubicweb_leakwatch.serve.signals import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ The scheduler alone goes the other way round: there are never two of it, so the 
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 
 from cubicweb_leakwatch.serve.records import (
@@ -21,6 +20,7 @@ from cubicweb_leakwatch.serve.records import (
     Slot,
     Worker,
 )
+from cubicweb_leakwatch.serve.signals import signal
 from cubicweb_leakwatch.serve.wishes import Wishes
 
 TYPE_CHECKING = False

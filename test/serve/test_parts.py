@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from cubicweb_leakwatch.serve.preflight import check_start
 from cubicweb_leakwatch.serve.records import Worker
 from cubicweb_leakwatch.serve.runtime import Runtime
 from cubicweb_leakwatch.serve.sdnotify import NotifyReceiver, notify, parse
+from cubicweb_leakwatch.serve.signals import signal_name
 from cubicweb_leakwatch.serve.sockets import describe, open_listeners, parse_address
 from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing, check_spec, read_spec
 from cubicweb_leakwatch.serve.wsgi import default_runtime_dir
@@ -322,3 +324,13 @@ def test_a_title_is_cut_to_its_room():
     ).stdout.split()
     assert set(shown) == {"t"}
     assert kept == "yes"
+
+
+def test_a_signal_is_called_what_the_standard_library_calls_it():
+    """The launcher reads the names from the C module, and knows no fewer."""
+    for number in range(70):
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = f"signal {number}"
+        assert signal_name(number) == name
