@@ -125,7 +125,7 @@ def _sample(row: dict[str, Any]) -> dict[str, Any]:
 def read_restarts(cnx: Any, since: float, until: float, *, process: str | None = None) -> list[dict[str, Any]]:
     """Return the finished restarts asked for in that time, oldest first, in the shape of ``leak-restart``."""
     rows = _rows(cnx, "WorkerRestart", RESTART_FIELDS, "requested_at", since, until)
-    found = [_times_as_text(row) for row in rows if _matches(process, row["host"], row["process"], row["old_pid"])]
+    found = [row for row in rows if _matches(process, row["host"], row["process"], row["old_pid"])]
     for row in found:
         row["autopsy"] = json.loads(row["autopsy"]) if row["autopsy"] else None
     return found
@@ -144,7 +144,7 @@ def autopsy_in_short(autopsy: Mapping[str, Any] | None) -> str:
 def read_processes(cnx: Any, since: float, until: float, *, process: str | None = None) -> list[dict[str, Any]]:
     """Return the processes that lived at some moment of that time, in the order of their starts."""
     rows = _rows(cnx, "LeakwatchProcess", PROCESS_FIELDS, "started_at", None, until, alive_since=since)
-    found = [_times_as_text(row) for row in rows if _matches(process, row["host"], row["name"], row["pid"])]
+    found = [row for row in rows if _matches(process, row["host"], row["name"], row["pid"])]
     known: dict[str, Any] = {"": None}  # a hundred lives have the same versions
     for row in found:
         text = row["versions"] or ""
@@ -167,16 +167,21 @@ def read_findings(
 def _finding(row: dict[str, Any]) -> dict[str, Any]:
     for name, empty in (("culprits", []), ("views", []), ("evidence", {})):
         row[name] = json.loads(row[name]) if row[name] else empty
-    return {**_times_as_text(row), "since": iso(row["since"])}
+    return row
 
 
 def _rows(
     cnx: Any, etype: str, fields: Iterable[str], order: str, since: float | None, until: float,
     alive_since: float | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Return the entities of one type in the order of a time, which lies between the two that are given."""
+    """Return the entities of one type in the order of a time, which lies between the two that are given.
+
+    Times come as ISO 8601 UTC text, to the millisecond.
+    """
     names = list(fields)
-    columns = ", ".join(f"CAST(cw_{name} AS TEXT)" if _is_time(name) else f"cw_{name}" for name in names)
+    times = [index for index, name in enumerate(names) if name.endswith("_at") or name == "since"]
+    columns = ", ".join(f"CAST(cw_{name} AS TEXT)" if index in times else f"cw_{name}"
+                        for index, name in enumerate(names))  # fmt: skip
     asked = {"since": since, "until": until, "alive": alive_since}
     wanted = [f"cw_{order} <= %(until)s"]
     if since is not None:
@@ -187,11 +192,7 @@ def _rows(
         f"SELECT {columns} FROM cw_{etype.lower()} WHERE {' AND '.join(wanted)} ORDER BY cw_{order}",
         {name: _database_time(cnx, moment) for name, moment in asked.items() if moment is not None},
     )
-    return [_row(names, row) for row in cursor.fetchall()]
-
-
-def _is_time(name: str) -> bool:
-    return name.endswith("_at") or name == "since"
+    return [_row(names, list(row), times) for row in cursor.fetchall()]
 
 
 def _database_time(cnx: Any, t: float) -> datetime:
@@ -200,23 +201,28 @@ def _database_time(cnx: Any, t: float) -> datetime:
     return moment if is_shared(cnx.repo) else moment.replace(tzinfo=None)
 
 
-def _row(names: list[str], values: Iterable[Any]) -> dict[str, Any]:
+def _row(names: list[str], values: list[Any], times: list[int]) -> dict[str, Any]:
+    for index in times:
+        values[index] = values[index] and _iso_text(values[index])
     row = dict(zip(names, values, strict=True))
-    for name in names:
-        if row[name] is not None and _is_time(name):
-            moment = datetime.fromisoformat(row[name])
-            row[name] = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        elif name == "leak":
-            row[name] = bool(row[name])
+    if "leak" in row:
+        row["leak"] = bool(row["leak"])
     return row
+
+
+def _iso_text(text: str) -> str:
+    """Return a time as a database writes it (2026-11-22 12:00:00.25) as ISO 8601 UTC text, to the millisecond.
+
+    A time without a zone is UTC, as SQLite has it; those are put together from their parts, a page having hundreds.
+    """
+    if len(text) in (19, 26) and text[-3] not in "+-":  # to the second, or to the microsecond, and no zone
+        return f"{text[:10]}T{text[11:19]}.{text[20:23] or '000'}Z"
+    moment = datetime.fromisoformat(text)
+    return str(iso(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
 
 
 def _matches(process: str | None, host: str, name: str, pid: int | None) -> bool:
     return process is None or process in (name, str(pid), f"{host}:{name}")
-
-
-def _times_as_text(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: iso(value) if name.endswith("_at") else value for name, value in row.items()}
 
 
 def iso(moment: Any) -> str | None:

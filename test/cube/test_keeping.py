@@ -1,5 +1,7 @@
 """Thinning: what is old becomes coarse, and no peak, note or end is lost by it."""
 
+from datetime import UTC, datetime
+
 import pytest
 from cube_data import HOST, NOON, measured, sample
 from cubicweb.devtools.apptest_config import PostgresApptestConfiguration
@@ -129,3 +131,13 @@ class ThinningOnPostgresTC(ThinningTC):
     """All of the above on PostgreSQL."""
 
     configcls = PostgresApptestConfiguration
+
+
+@pytest.mark.parametrize("text", [
+    "2026-11-23 04:05:06", "2026-11-23 04:05:06.123456",
+    "2026-11-23 04:05:06+00", "2026-11-23 04:05:06.123+00", "2026-11-23 04:05:06.12+05:30",
+])  # fmt: skip
+def test_the_times_of_both_databases_are_told_alike(text):
+    """SQLite writes UTC without a zone, PostgreSQL the zone of the connection, and both as few digits as they need."""
+    moment = datetime.fromisoformat(text)
+    assert history._iso_text(text) == history.iso(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
