@@ -74,9 +74,10 @@ def options_in_force(config: Options) -> list[dict[str, str]]:
 
 
 def _in_force(config: Options, name: str, declared: Mapping[str, Any]) -> dict[str, str]:
-    value, default = _shown(config[name]), _shown(declared["default"])
-    if declared["type"] == "time":
-        value, default = (format_duration(_seconds(each)) for each in (config[name], declared["default"]))
+    given = config[name], declared["default"]
+    value, default = (
+        (format_duration(_seconds(each)) if declared["type"] == "time" else _shown(each)) for each in given
+    )
     if f"CW_{name.upper().replace('-', '_')}" in os.environ:
         origin = "environment"
     else:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from time import localtime, strftime
 
-from cubicweb_leakwatch.views.markup import Cell, Html, element
+from cubicweb_leakwatch.views.markup import Cell, Html, element, text
 from cubicweb_leakwatch.watch.finding import iso_utc
 from cubicweb_leakwatch.watch.units import KIB, MIB
 
@@ -35,12 +35,12 @@ class Figures:
         """What stands for a number that nobody knows."""
         return self._("n/a")
 
-    def number(self, value: float | None, digits: int = 0, sign: bool = False) -> str:
-        """Return a number with ``digits`` decimals, with a sign where asked."""
+    def number(self, value: float | None, digits: int = 0, sign: bool = False) -> Html:
+        """Return a number with ``digits`` decimals, with a sign where asked; there is nothing to escape in it."""
         if value is None:
-            return self.unknown
-        shown = f"{value:{'+' if sign and value else ''},.{digits}f}"
-        return shown if self._point == "." else shown.translate(self._marks)
+            return text(self.unknown)
+        shown = f"{value:+,.{digits}f}" if sign and value else f"{value:,.{digits}f}"
+        return Html(shown if self._point == "." else shown.translate(self._marks))
 
     def count(self, value: float | None, sign: bool = False) -> Cell:
         """Return a cell with a whole number."""

@@ -1,7 +1,9 @@
 """Recorded samples as the dashboard shows them: lines of the chart, marks on it, tables."""
 
 import itertools
+import math
 import re
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -51,7 +53,7 @@ def lines_of(
     return [
         Line(
             names[slot],
-            tuple(thinned(_points(lives[slot]), most)),
+            tuple(thinned(*_measured(lives[slot]), most)),
             limits.get(slot[1]),
             tuple(life.t[0] for life in lives[slot][1:]),
             known.get(slot, {}).get("ceiling"),
@@ -62,11 +64,14 @@ def lines_of(
     ]
 
 
-def _points(lives: Sequence[Track]) -> list[tuple[float, float]]:
-    """Return the points of a slot; from its first one on a successor stands for it, while the other drains."""
-    ends = [bisect_left(life.t, later.t[0]) for life, later in itertools.pairwise(lives)]
-    parts = [life.part(0, end) for life, end in zip(lives, ends, strict=False)]
-    return [point for life in (*parts, lives[-1]) for point in zip(life.t, life.rss, strict=True)]
+def _measured(lives: Sequence[Track]) -> tuple[Sequence[float], Sequence[float]]:
+    """Return times and memory of a slot; from its first sample on a successor stands for it, while the other drains."""
+    times, values = array("d"), array("d")
+    for life, later in itertools.zip_longest(lives, lives[1:]):
+        end = bisect_left(life.t, later.t[0]) if later else len(life.t)
+        times += life.t[:end]
+        values += life.rss[:end]
+    return times, values
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -83,17 +88,16 @@ def _forecast(finding: dict[str, Any]) -> Forecast | None:
     return Forecast(rate, low, high)
 
 
-def thinned(points: Sequence[tuple[float, float]], most: int = MAX_POINTS) -> list[tuple[float, float]]:
+def thinned(times: Sequence[float], values: Sequence[float], most: int = MAX_POINTS) -> list[tuple[float, float]]:
     """Return at most about ``most`` points: of each stretch the lowest and the highest, so that no peak is lost."""
-    if len(points) <= most:
-        return list(points)
-    size = -(-len(points) * 2 // most)
-    values = [value for _t, value in points]
+    if len(times) <= most:
+        return list(zip(times, values, strict=True))
+    size = -(-len(times) * 2 // most)
     found: list[tuple[float, float]] = []
-    for begin in range(0, len(points), size):
+    for begin in range(0, len(times), size):
         stretch = values[begin : begin + size]
         extremes = {stretch.index(min(stretch)), stretch.index(max(stretch))}
-        found += [points[begin + place] for place in sorted(extremes)]
+        found += [(times[begin + place], stretch[place]) for place in sorted(extremes)]
     return found
 
 
@@ -193,9 +197,9 @@ def described(lines: Sequence[Line], marks: Sequence[Mark], figures: Figures) ->
 
 
 def _extremes(line: Line) -> dict[str, float]:
-    values = [value for _t, value in line.points]
+    values = () if line.extremes else [value for _t, value in line.points]
     lowest, highest = line.extremes or (min(values), max(values))
-    return {"first": values[0], "last": values[-1], "lowest": lowest, "highest": highest}
+    return {"first": line.points[0][1], "last": line.points[-1][1], "lowest": lowest, "highest": highest}
 
 
 def _summary(lines: Sequence[Line], figures: Figures) -> Html:
@@ -230,8 +234,9 @@ def _some_points(lines: Sequence[Line], span: tuple[float, float], figures: Figu
 def _value_near(line: Line, t: float, within_s: float) -> float | None:
     """Return what was measured next to a moment; None where nobody measured near it."""
     at = bisect_left(line.points, (t,))
-    near = min(line.points[max(0, at - 1) : at + 1], key=lambda point: abs(point[0] - t), default=None)
-    return near[1] if near is not None and abs(near[0] - t) <= within_s else None
+    around = [(abs(when - t), value) for when, value in line.points[max(0, at - 1) : at + 1]]
+    away_s, value = min(around, default=(math.inf, None))
+    return value if away_s <= within_s else None
 
 
 def latest(samples: Sequence[Sample], figures: Figures) -> Html:

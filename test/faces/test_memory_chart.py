@@ -168,7 +168,7 @@ def test_thinning_keeps_every_peak() -> None:
     """Fewer points, the same extremes, still in order."""
     points = [(float(t), math.sin(t / 50) * 100) for t in range(10_000)]
     points[4321] = (4321.0, 5000.0)
-    kept = history.thinned(points)
+    kept = history.thinned(*zip(*points, strict=True))
     assert len(kept) <= 420
     assert (4321.0, 5000.0) in kept
     assert kept == sorted(kept)
