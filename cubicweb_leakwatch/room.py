@@ -54,17 +54,22 @@ def read_cgroup_limit(root: str = "") -> int | None:
     return _cgroup(root)[0]
 
 
-def read_pressure(root: str = "") -> float | None:
-    """Return the share of the last minute, in percent, in which something in our control group waited for memory.
+def find_pressure(root: str = "") -> str | None:
+    """Return the file that tells how our control group waits for memory, the host's where the group is not watched.
 
-    Of the host where the group is not watched; ``None`` where nobody is (psi.rst of the kernel: ``some avg60``).
+    ``None`` where nobody is watched (psi.rst of the kernel).
     """
     places = [f"{root}/proc/pressure/memory"]
     for line in _read(f"{root}/proc/self/cgroup").splitlines():
         if line.startswith("0::"):  # in a container the path may be the host's, then the mount itself counts
             groups = (line[3:].rstrip("/"), "")
             places = [*(f"{root}/sys/fs/cgroup{group}/memory.pressure" for group in groups), *places]
-    return next((waited for place in places if (waited := _waited(_read(place))) is not None), None)
+    return next((place for place in places if read_pressure(place) is not None), None)
+
+
+def read_pressure(place: str | None) -> float | None:
+    """Return the share of the last minute, in percent, in which something waited for memory: its ``some avg60``."""
+    return None if place is None else _waited(_read(place))
 
 
 def _waited(text: str) -> float | None:

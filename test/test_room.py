@@ -85,4 +85,4 @@ PRESSURE = "some avg10=9.10 avg60={} avg300=0.40 total=123\nfull avg10=0.00 avg6
 def test_pressure_is_of_the_nearest_that_is_watched(tmp_path, files, percent):
     """Our own group's, in a container the mount's, else the host's; unknown where the kernel counts none."""
     host(tmp_path, {"proc/self/cgroup": "0::/site/web\n", **{name: PRESSURE.format(v) for name, v in files.items()}})
-    assert room.read_pressure(str(tmp_path)) == percent
+    assert room.read_pressure(room.find_pressure(str(tmp_path))) == percent

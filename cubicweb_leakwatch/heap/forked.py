@@ -66,6 +66,11 @@ class CopyResult:
     elapsed_ms: float
 
 
+def copy_lives() -> bool:
+    """Say whether a copy of this process is there: it shares all of its pages."""
+    return _one_at_a_time.locked()
+
+
 def run_in_copy(job: Callable[[], object], *, time_limit_s: float = 60.0, keep_tracing: bool = False) -> CopyResult:
     """Fork, call ``job`` in the copy, return what it returned (made of JSON's types).
 

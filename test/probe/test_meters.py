@@ -4,7 +4,12 @@ import gc
 import os
 import sys
 import threading
+import time
+from dataclasses import replace
 
+import psutil
+
+from cubicweb_leakwatch.heap import forked
 from cubicweb_leakwatch.probe import meters
 from cubicweb_leakwatch.probe.process import ProcessState
 
@@ -35,6 +40,48 @@ def test_a_hundred_megabytes_show_in_every_meter_of_native_memory():
     assert after.malloc_used - before.malloc_used > grown
     assert after.python_blocks - before.python_blocks < 10_000
     assert len(ballast) == 100 * 1024 * 1024
+
+
+def test_between_two_walks_over_the_pages_private_memory_tells():
+    """USS and PSS follow what is allocated though the kernel walks no pages, and are what it finds when it does."""
+    meters.take_sample(state())
+    walk = meters._last_walk
+    ballast = bytearray(os.urandom(1) * (50 * 1024 * 1024))
+    follows = meters.take_sample(state())
+    assert meters._last_walk is walk, "no second walk within a minute"
+    exact = psutil.Process().memory_full_info()
+    assert abs(follows.uss - exact.uss) < 2 * 1024 * 1024
+    assert abs(follows.pss - exact.pss) < 2 * 1024 * 1024
+    assert len(ballast) == 50 * 1024 * 1024
+
+
+def test_the_pages_are_walked_when_it_is_due_but_not_beside_a_copy(monkeypatch):
+    """A copy shares every page: the kernel would find hardly any that is this process's own."""
+    before = meters.take_sample(state())
+    monkeypatch.setattr(meters, "_last_walk", replace(meters._last_walk, due=0.0))
+    with forked._one_at_a_time:
+        beside = meters.take_sample(state())
+        assert meters._last_walk.due == 0.0
+    assert abs(beside.uss - before.uss) < 2 * 1024 * 1024
+    meters.take_sample(state())
+    assert meters._last_walk.due > time.monotonic() + 0.9 * meters.WALK_EVERY_S
+
+
+def test_a_fork_of_the_process_is_walked_for_itself():
+    """The child's own memory is small: it shares its pages with its parent."""
+    mine = meters.take_sample(state())
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, str(meters.take_sample(state()).uss).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    told = int(os.read(reader, 100))
+    os.close(reader)
+    os.waitpid(child, 0)
+    assert told < mine.uss / 2
 
 
 def test_python_objects_show_in_the_block_count():
@@ -81,9 +128,9 @@ def test_the_limit_of_the_control_group_is_told(monkeypatch):
 
 def test_memory_pressure_is_told_as_it_is_read(monkeypatch):
     """In percent, and left out where the kernel does not count it."""
-    monkeypatch.setattr(meters, "read_pressure", lambda: 12.34)
+    monkeypatch.setattr(meters, "read_pressure", lambda _place: 12.34)
     assert meters.take_sample(state()).as_json()["cgroup_pressure"] == 12.34
-    monkeypatch.setattr(meters, "read_pressure", lambda: None)
+    monkeypatch.setattr(meters, "read_pressure", lambda _place: None)
     assert "cgroup_pressure" not in meters.take_sample(state()).as_json()
 
 
