@@ -15,7 +15,7 @@ from cubicweb_leakwatch.views.access import ManagersOnly, for_managers
 from cubicweb_leakwatch.views.heap_looks import further
 from cubicweb_leakwatch.views.markup import Html, element, join
 from cubicweb_leakwatch.views.page import Page
-from cubicweb_leakwatch.views.processes import overview
+from cubicweb_leakwatch.views.processes import asked_as, overview
 
 
 class LeakwatchGCView(Page, StartupView):
@@ -52,7 +52,7 @@ class LeakwatchGCView(Page, StartupView):
                 element(
                     "a",
                     f"{process['name']} ({self._cw._('pid')} {process['pid']})",
-                    href=self.sheet.address("view", vid="gc", process=process["name"]),
+                    href=self.sheet.address("view", vid="gc", process=asked_as(process)),
                     aria_current="page" if chosen in (process["name"], str(process["pid"])) else None,
                 ),
             )

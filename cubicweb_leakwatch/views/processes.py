@@ -33,6 +33,11 @@ def overview(processes: list[Process], figures: Figures, actions: Callable[[Proc
     return table(_("Processes of the instance"), columns, rows)
 
 
+def asked_as(process: Process) -> str:
+    """Return by what a page asks for a process: its name, or the pid of one that leaves, as its successor has the name."""
+    return str(process["pid"] if process.get("state") in ("draining", "stopping") else process["name"])
+
+
 def _row(process: Process, figures: Figures) -> list[object]:
     _ = figures._
     limit = process.get("limit")

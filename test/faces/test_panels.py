@@ -144,7 +144,15 @@ class PanelsTC(WebCWTC):
         self.answers.launcher = {"flags": [], "restarts": [{**moving, "requested_at": iso_utc(self.now - 5)}]}
         text = self.panel("restarts")
         assert 'data-poll="1"' in text
-        assert 'aria-current="step">draining (3)' in text
+        assert 'aria-current="step">draining (3)<' in text
+        self.answers.status = status(process(pid=4242, state="stopping", in_flight=0), process(pid=4300))
+        assert 'aria-current="step">draining (0), stopping<' in self.panel("restarts")
+
+    def test_the_one_that_leaves_is_looked_at_by_its_pid(self):
+        """Its name is its successor's."""
+        self.answers.status = status(process(pid=4242, state="draining"), process(pid=4300))
+        text = self.panel("processes")
+        assert "process=4242" in text and "process=web-1" in text
 
     def test_a_restart_under_way_is_not_offered_again(self):
         """The verdict leads to its stages."""

@@ -8,7 +8,7 @@ from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.views.launcher_words import in_words
 from cubicweb_leakwatch.views.markup import Html, element, join
 from cubicweb_leakwatch.views.panels.base import Panel
-from cubicweb_leakwatch.views.processes import overview
+from cubicweb_leakwatch.views.processes import asked_as, overview
 
 
 class ProcessesPanel(Panel):
@@ -37,9 +37,8 @@ class ProcessesPanel(Panel):
         return join([*flags, shown, element("p", told, class_="lw-note")])
 
     def _look(self, process: dict[str, Any]) -> Html:
-        name = process["name"]
-        href = self.sheet.address("view", vid="gc", process=name)
-        return element("a", self._("Look"), href=href, aria_label=f"{self._('Look')} {clean(name)}")
+        href = self.sheet.address("view", vid="gc", process=asked_as(process))
+        return element("a", self._("Look"), href=href, aria_label=f"{self._('Look')} {clean(process['name'])}")
 
     def _actions(self, process: dict[str, Any]) -> Html:
         if ":" in process["name"]:  # of another host: a look is taken there

@@ -107,19 +107,22 @@ class RestartsPanel(Panel):
         return element("div", heading, element("ol", *steps, class_="lw-steps"), role="status")
 
     def _step(self, name: str, item: dict[str, Any]) -> str:
-        """Return the name of a step; draining tells how many requests are left."""
-        if name == "draining" and STEPS[step_of(item)] == "draining":
-            left = self._in_flight(item)
-            if left is not None:
-                return f"{self._(name)} ({self.figures.number(left)})"
-        return str(self._(name))
+        """Return the name of a step; draining tells how many requests are left, and that the process is at its end."""
+        if name != "draining" or STEPS[step_of(item)] != "draining":
+            return str(self._(name))
+        old = self._old(item)
+        if old.get("in_flight") is None:
+            return str(self._(name))
+        left = f"{self._(name)} ({self.figures.number(old['in_flight'])})"
+        # an autopsy takes up to a minute, in which a bare "draining (0)" looks stuck
+        return f"{left}, {self._('stopping')}" if old.get("state") == "stopping" else left
 
-    def _in_flight(self, item: dict[str, Any]) -> int | None:
+    def _old(self, item: dict[str, Any]) -> dict[str, Any]:
         try:
             rows = self.sheet.status["processes"]
         except LeakwatchError:
-            return None
-        return next((row.get("in_flight") for row in rows if row["pid"] == item.get("old_pid")), None)
+            return {}
+        return next((row for row in rows if row["pid"] == item.get("old_pid")), {})
 
     def _sum(self, data: list[dict[str, Any]]) -> Html:
         _ = self._
