@@ -34,7 +34,7 @@ def overview(processes: list[Process], figures: Figures, actions: Callable[[Proc
 
 
 def asked_as(process: Process) -> str:
-    """Return by what a page asks for a process: its name, or the pid of one that leaves, as its successor has the name."""
+    """Return by what a page asks for a process: its name, or the pid of one that leaves its name to a successor."""
     return str(process["pid"] if process.get("state") in ("draining", "stopping") else process["name"])
 
 

@@ -148,6 +148,17 @@ class PanelsTC(WebCWTC):
         self.answers.status = status(process(pid=4242, state="stopping", in_flight=0), process(pid=4300))
         assert 'aria-current="step">draining (0), stopping<' in self.panel("restarts")
 
+    def test_the_scheduler_leaves_before_its_successor_starts(self):
+        """Its stages stand in that order, and it has no requests to lose."""
+        begun = restart(process="scheduler", stage="starting", outcome=None, ready_at=None, exited_at=None)
+        self.answers.launcher = {"flags": [], "restarts": [{**begun, "requested_at": iso_utc(self.now - 5)}]}
+        text = self.panel("restarts")
+        assert text.index(">draining<") < text.index(">starting<") < text.index(">ready<")
+        assert 'class="lw-step-done">draining<' in text
+        times = {"requested_at": iso_utc(self.now - 5), "exited_at": iso_utc(self.now - 1)}
+        self.answers.launcher = {"flags": [], "restarts": [restart(process="scheduler", abandoned=None, **times)]}
+        assert "scheduler: replaced." in self.panel("restarts")
+
     def test_the_one_that_leaves_is_looked_at_by_its_pid(self):
         """Its name is its successor's."""
         self.answers.status = status(process(pid=4242, state="draining"), process(pid=4300))

@@ -18,6 +18,9 @@ from cubicweb_leakwatch.views.panels.base import Panel
 STEPS = (_("asked"), _("starting"), _("ready"), _("draining"), _("done"))
 """The stages of a restart, in their order."""
 
+ALONE = ("asked", "draining", "starting", "ready", "done")
+"""Those of the scheduler: there may never be two, so the old one ends before the new one starts."""
+
 DONE = len(STEPS) - 1
 
 AUTOPSY = _("autopsy")
@@ -88,11 +91,11 @@ class RestartsPanel(Panel):
         heading = element("p", _("%s is being replaced") % clean(item["process"]), ": ", clean(self._reason(item)))
         if now == DONE:
             outcome = _(item.get("outcome") or "n/a")
-            told = _("%(process)s: %(outcome)s, requests lost: %(lost)s.") % {
-                "process": clean(item["process"]),
-                "outcome": outcome,
-                "lost": self.figures.number(item.get("abandoned")),
-            }
+            fields = {"process": clean(item["process"]), "outcome": outcome}
+            told = _("%(process)s: %(outcome)s.") % fields
+            if not is_scheduler(item):  # it has no requests to lose
+                lost = self.figures.number(item.get("abandoned"))
+                told = _("%(process)s: %(outcome)s, requests lost: %(lost)s.") % {**fields, "lost": lost}
             detail = f" {clean(in_words(item['detail'], self.figures))}" if item.get("detail") else ""
             heading = element("p", told, detail, class_=None if item.get("outcome") == "replaced" else "lw-alarm")
         steps = [
@@ -102,13 +105,13 @@ class RestartsPanel(Panel):
                 class_="lw-step-done" if index < now else "lw-step-now" if index == now else None,
                 aria_current="step" if index == now else None,
             )
-            for index, name in enumerate(STEPS)
+            for index, name in enumerate(steps_of(item))
         ]
         return element("div", heading, element("ol", *steps, class_="lw-steps"), role="status")
 
     def _step(self, name: str, item: dict[str, Any]) -> str:
         """Return the name of a step; draining tells how many requests are left, and that the process is at its end."""
-        if name != "draining" or STEPS[step_of(item)] != "draining":
+        if name != "draining" or steps_of(item)[step_of(item)] != "draining":
             return str(self._(name))
         old = self._old(item)
         if old.get("in_flight") is None:
@@ -168,7 +171,7 @@ class RestartsPanel(Panel):
     def _restart(self, item: dict[str, Any]) -> list[object]:
         figures, outcome = self.figures, item.get("outcome")
         lost = figures.count(item.get("abandoned"))
-        what = self._(outcome or STEPS[step_of(item)])
+        what = self._(outcome or steps_of(item)[step_of(item)])
         return [
             Cell(figures.time(item.get("requested_at")), item.get("requested_at")),
             item["process"],
@@ -199,14 +202,24 @@ class RestartsPanel(Panel):
         return [*told, *[""] * (width - len(told))]
 
 
+def is_scheduler(item: dict[str, Any]) -> bool:
+    """Say whether a restart is a scheduler's, of this host or another (``HOST:scheduler``)."""
+    return str(item["process"]).rpartition(":")[2] == "scheduler"
+
+
+def steps_of(item: dict[str, Any]) -> tuple[str, ...]:
+    """Return the stages of a restart, in the order that it goes through them."""
+    return ALONE if is_scheduler(item) else STEPS
+
+
 def step_of(item: dict[str, Any]) -> int:
-    """Return the index of the stage that a restart is in."""
+    """Return the index, in ``steps_of``, of the stage that a restart is in."""
     stage = item.get("stage")
     if stage == "done" or item.get("outcome"):
         return DONE
-    if stage == "starting":
-        return STEPS.index("ready") if item.get("ready_at") else STEPS.index("starting")
-    return STEPS.index("draining") if stage == "draining" else 0
+    if stage == "starting" and item.get("ready_at"):
+        stage = "ready"
+    return steps_of(item).index(stage) if stage in STEPS else 0
 
 
 def under_way(item: dict[str, Any]) -> bool:
