@@ -42,6 +42,8 @@ _OVER, _CALM_POINTS = 0.05, 5
 _END_IN_SIGHT = 0.15
 # Growth that ended matters from this share of the level on.
 _ENDED_SHARE = 0.05
+# and is gradual where sudden steps beside it did not do twice as much.
+_BESIDE_JUMPS = 0.5
 # RSS follows a meter that accounts for this share of its variance.
 _EXPLAINED = 0.85
 _COUNTED = {
@@ -219,7 +221,8 @@ def _calm(meters: Meters) -> Verdict:
 def _has_ended(meter: Meter) -> bool:
     """Whether a meter grew gradually, by an amount that matters, and does no more."""
     trend = meter.trend
-    return meter.material and trend.growing < 0.5 and trend.growth >= max(_ENDED_SHARE * meter.level, trend.jumped)
+    least = max(_ENDED_SHARE * meter.level, _BESIDE_JUMPS * trend.jumped)
+    return meter.material and trend.growing < 0.5 and trend.growth >= least
 
 
 def _ended(meters: Meters, meter: Meter) -> Verdict:

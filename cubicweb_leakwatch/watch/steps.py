@@ -22,6 +22,8 @@ _LEAST_STEPS = 8
 _STEP_DEVIATIONS = 4.0
 _STEPS_SHARE = 0.6
 _BACK_SHARE = 0.15
+# or of so many at least, when heights and gaps deviate by no more than this share, and the next is not overdue.
+_LEAST_REGULAR, _EVEN, _OVERDUE = 5, 0.2, 1.3
 # Steps go on when their times, and the time without one at the end, are no stranger than this under an even pace.
 _EARLIER = -1.64
 _NONE_SINCE = 0.05
@@ -46,7 +48,8 @@ def stair_of(t: Array, y: Array, resolution: float) -> Stair | None:
     rise, lived = np.diff(y)[_START_POINTS:], t[_START_POINTS + 1 :]
     least = max(_STEP_DEVIATIONS * _deviation(rise), resolution)
     steps = np.flatnonzero(rise > least)
-    if len(steps) <= _LEAST_STEPS or -rise[rise < -least].sum() > _BACK_SHARE * rise[steps].sum():
+    few = len(steps) <= _LEAST_STEPS and not _regular(lived, rise, steps)
+    if few or -rise[rise < -least].sum() > _BACK_SHARE * rise[steps].sum():
         return None
     if not _STEPS_SHARE * float(rise.sum()) <= rise[steps].sum() <= float(rise.sum()) / _STEPS_SHARE:
         return None
@@ -57,6 +60,17 @@ def stair_of(t: Array, y: Array, resolution: float) -> Stair | None:
         return None
     growth = float(rise[steps[0] + 1 :].sum())
     return Stair(float(lived[steps[0]]), growth, growth / span, float(np.sqrt(heights @ heights)) / span)
+
+
+def _regular(lived: Array, rise: Array, steps: Numbers) -> bool:
+    """Whether the steps, however few, are as high as one another and as far apart: what fills slows down."""
+    first = steps[np.diff(steps, prepend=-2) > 1]  # a step between two points is one, though it shows in both
+    if len(first) < _LEAST_REGULAR:
+        return False
+    heights = np.add.reduceat(np.where(np.isin(np.arange(len(rise)), steps), rise, 0.0), first)
+    gaps = np.diff(lived[first])
+    even = all(float(np.std(values)) <= _EVEN * float(np.mean(values)) for values in (heights, gaps))
+    return even and float(lived[-1] - lived[first[-1]]) <= _OVERDUE * float(np.mean(gaps))
 
 
 def _deviation(rise: Array) -> float:

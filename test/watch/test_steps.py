@@ -47,6 +47,35 @@ def test_steps_that_became_low_or_stopped_have_an_end() -> None:
     assert judged(stair(np.linspace(0.06, 0.5, 30))) is None
 
 
+def even_stair(places: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """Return a stair with steps of so many MiB at these places."""
+    noise = np.random.default_rng(3).normal(0, MIB / 50, N)
+    return (heights[:, None] * MIB * (np.arange(N)[None, :] >= places[:, None] * N)).sum(axis=0) + noise
+
+
+def test_few_steps_that_are_all_alike_go_on() -> None:
+    """A task that leaks the same each night has done so five times: that is no cache, and no chance."""
+    nights = np.linspace(0.12, 0.88, 6)
+    found = judged(even_stair(nights, np.full(6, 8.0)))
+    assert found is not None
+    assert abs(found.rate * 60 * N - 8 * MIB / (nights[1] - nights[0])) < MIB * 8
+
+
+@pytest.mark.parametrize("change", ["lower", "rarer", "overdue", "fewer"])
+def test_few_steps_that_are_not_alike_tell_nothing(change: str) -> None:
+    """Steps that become lower or rarer, or have not come for longer than they do, may be over; four may be chance."""
+    nights, heights = np.linspace(0.12, 0.88, 6), np.full(6, 8.0)
+    if change == "lower":
+        heights = np.array([16.0, 12.0, 9.0, 7.0, 5.0, 4.0])
+    elif change == "rarer":
+        nights = np.array([0.08, 0.14, 0.24, 0.38, 0.58, 0.88])
+    elif change == "overdue":
+        nights = nights * 0.7
+    else:
+        nights, heights = np.linspace(0.12, 0.88, 4), np.full(4, 8.0)
+    assert judged(even_stair(nights, heights)) is None
+
+
 def test_what_goes_up_and_down_is_no_stair() -> None:
     """Batches that come and go, a wander, a straight line, a few steps, nothing at all."""
     rng = np.random.default_rng(1)
