@@ -232,8 +232,10 @@ def _seconds_to_limit(meters: Meters, trend: Trend, limit: int | None, verdict: 
     to_come = rss.growth * rss.left
     if verdict.kind not in ("plateau", "warming-up") or to_come <= room or rss.until <= rss.since:
         return None
+    if room <= 0:  # it is there already, whatever is still to come: nothing, perhaps
+        return 0.0
     folding = (rss.until - rss.since) / 3 if rss.end_share < 1 else rss.until - rss.since
-    return max(0.0, -folding * math.log(1 - max(room, 0.0) / to_come))
+    return max(0.0, -folding * math.log(1 - room / to_come))
 
 
 def _limit_interval(meters: Meters, trend: Trend, limit: int) -> list[float | None]:

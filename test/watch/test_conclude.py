@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from cubicweb_leakwatch.watch.conclude import conclude, conclude_all
+from cubicweb_leakwatch.watch.conclude import _seconds_to_limit, conclude, conclude_all
 from cubicweb_leakwatch.watch.finding import Event
 
 from .traces import BASE, MIB, START, line, samples, saturating
@@ -266,6 +268,16 @@ def test_a_plateau_under_the_limit_never_reaches_it() -> None:
     """No time is predicted for what does not happen."""
     more = saturating(N, 60 * MIB, 0.12)
     assert conclude(samples(N, rss=more, gc_objects=more / 400), limit=BASE + 90 * MIB).seconds_to_limit is None
+
+
+def test_a_plateau_above_the_limit_has_reached_it() -> None:
+    """Now, even where nothing at all is still to come (which was a division by zero)."""
+    more = saturating(N, 60 * MIB, 0.12)
+    assert conclude(samples(N, rss=more, gc_objects=more / 400), limit=BASE + 30 * MIB).seconds_to_limit == 0
+    over = SimpleNamespace(growth=0.0, left=0.0, since=0.0, until=60.0, end_share=1.0)
+    meters: Any = SimpleNamespace(by_name={"rss": SimpleNamespace(level=2.0 * MIB, trend=over)})
+    plateau: Any = SimpleNamespace(kind="plateau")
+    assert _seconds_to_limit(meters, meters.by_name["rss"].trend, MIB, plateau) == 0
 
 
 def test_pythonmalloc_is_noticed() -> None:
