@@ -72,7 +72,8 @@ docs: $(VENV)/installed
 
 # The pictures of the manual: taken by the tests in a real browser, made small, put beside the pages.
 screenshots: $(VENV)/installed
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest -q test/integration/test_in_the_browser.py
+	LEAKWATCH_PICTURES=1 PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
+		$(VENV)/bin/python -m pytest -q test/integration/test_in_the_browser.py
 	$(VENV)/bin/python test/helpers/pictures.py build/screenshots docs/images
 
 clean:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from cubicweb_leakwatch.errors import ConfigurationError
 from cubicweb_leakwatch.watch.policy import Rules, parse_budget, parse_mode, parse_window
 from cubicweb_leakwatch.watch.thinning import Keep, parse_keep
-from cubicweb_leakwatch.watch.units import format_duration, parse_duration, parse_size
+from cubicweb_leakwatch.watch.units import format_bytes, format_duration, parse_duration, parse_size
 
 
 class Options(Protocol):
@@ -82,6 +82,8 @@ def _in_force(config: Options, name: str, declared: Mapping[str, Any]) -> dict[s
         origin = "environment"
     else:
         origin = "default" if value == default else "file"
+    if name == "leakwatch-memory-limit" and value.isdecimal() and int(value):
+        value = format_bytes(int(value))  # leak-serve hands it to its processes in bytes
     hidden = declared["type"] == "password" and value
     return {"name": name, "value": "…" if hidden else value, "default": default, "origin": origin}
 

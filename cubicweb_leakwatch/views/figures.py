@@ -13,6 +13,8 @@ Translate = Callable[[str], str]
 _SEPARATORS = {"fr": ("\u202f", ","), "en": (",", ".")}
 """Between thousands, before decimals; French has a narrow no-break space (Lexique des règles typographiques)."""
 
+_COLONS = {"fr": "\u00a0: ", "en": ": "}
+
 _DATES = {"fr": ("%d/%m/%Y", "%d/%m"), "en": ("%Y-%m-%d", "%m-%d")}
 """A day as the reader writes it, with its year and without; English as ISO 8601, which no two Englishes dispute."""
 
@@ -28,6 +30,7 @@ class Figures:
         self._, self.lang = translate, lang
         thousands, self._point = _SEPARATORS.get(lang, _SEPARATORS["en"])
         self._marks = str.maketrans({",": thousands, ".": self._point})
+        self.colon = _COLONS.get(lang, _COLONS["en"])
         self.day, self.short_day = _DATES.get(lang, _DATES["en"])
 
     @property

@@ -78,7 +78,8 @@ def heading(data: Report, figures: Figures) -> Html:
         "elapsed": figures.number(data["elapsed_ms"] / 1000, 1),
     }
     who = f" ({_('pid')} {process['pid']}), "
-    told = element("p", element("strong", process["name"]), who, figures.time(data["taken_at"]), f": {cost}")
+    taken_at = figures.time(data["taken_at"])
+    told = element("p", element("strong", process["name"]), who, taken_at, f"{figures.colon}{cost}")
     if not data.get("partial"):
         return told
     return join([told, element("p", _("Partial answer: %s") % data["partial"], class_="lw-verdict lw-warn")])

@@ -107,7 +107,7 @@ def _suspects(rows: list[Found], figures: Figures) -> Html:
             figures.kib(row["retained"]),
             Cell(figures.number(100 * row["share"], 1), row["share"]),
             Cell(row["holder"], css="lw-type"),
-            _known(row, words),
+            _known(row, figures),
             Cell(row["fingerprint"], css="lw-type"),
         )
         for row in rows
@@ -115,12 +115,13 @@ def _suspects(rows: list[Found], figures: Figures) -> Html:
     return table(words("Where objects pile up"), columns, shown)
 
 
-def _known(row: Found, words: Any) -> str:
+def _known(row: Found, figures: Figures) -> str:
+    words = figures._
     known = row.get("known")
     if not known:
         return str(words("no"))
     judged = words("harmless") if known["harmless"] else words("a leak")
-    return f"{judged}: {words(known['sentence'])} ({known['reference']})"
+    return f"{judged}{figures.colon}{words(known['sentence'])} ({known['reference']})"
 
 
 def _largest(found: Found, figures: Figures) -> Html:

@@ -119,7 +119,7 @@ def marks_of(events: Iterable[dict[str, Any]], figures: Figures) -> list[Mark]:
         Mark(
             event["t"],
             LETTERS[event["kind"]],
-            f"{event['process']}: {_(event['kind'])} {_what(event, figures)}".strip(),
+            f"{event['process']}{figures.colon}{_(event['kind'])} {_what(event, figures)}".strip(),
         )
         for event in events
         if event["kind"] in LETTERS
@@ -131,7 +131,7 @@ def _what(event: dict[str, Any], figures: Figures) -> str:
     outcome, colon, why = event["text"].partition(": ")
     if event["kind"] != "restart" or not colon:
         return figures._(event["text"]) if event["text"] else ""
-    return f"{figures._(outcome)}: {in_words(why, figures)}"
+    return f"{figures._(outcome)}{figures.colon}{in_words(why, figures)}"
 
 
 def chart(
@@ -153,7 +153,7 @@ def chart(
     marks = marks_of(events, figures)
     words = Words(
         _("Recorded memory of the processes"), described(lines, marks, figures), _("MiB"), _("limit"), _("ceiling"),
-        _("predicted, with its 95 % interval"), figures.short_day,
+        _("predicted, with its 95 % interval"), figures.short_day, figures.colon,
     )  # fmt: skip
     begin = max(span.start, min(line.points[0][0] for line in lines))
     picture = memory_chart(lines, marks, words, (begin, span.end))

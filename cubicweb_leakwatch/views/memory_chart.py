@@ -83,6 +83,7 @@ class Words:
     forecast: str = "predicted"
     day: str = "%m-%d"
     """A day on the time axis, as for ``strftime``."""
+    colon: str = ": "
 
 
 def memory_chart(
@@ -104,10 +105,10 @@ def memory_chart(
         *_grid(ticks, y, words.unit),
         *_times((x.low, x.high), x, words.day),
         *_marks(marks, x),
-        *(part for line in lines for part in _forecast(line, words.forecast, x, y)),
+        *(part for line in lines for part in _forecast(line, words, x, y)),
         *(_series(line, index, x, y) for index, line in enumerate(lines)),
         *_limit_lines(lines, y, words.limit),
-        *_ceilings(lines, y, words.ceiling),
+        *_ceilings(lines, y, words),
         *_names(lines, y),
         class_="lw-chart",
         role="img",
@@ -194,23 +195,24 @@ def _marks(marks: Sequence[Mark], x: Scale) -> Iterator[Html]:
         )
 
 
-def _ceilings(lines: Sequence[Line], y: Scale, name: str) -> Iterator[Html]:
+def _ceilings(lines: Sequence[Line], y: Scale, words: Words) -> Iterator[Html]:
     for line in lines:
         if line.ceiling and line.points:
             at = y(line.ceiling)
             yield element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, class_="lw-ceiling")
-            told = f"{_fitting(line.name)}: {name} {line.ceiling / MIB:.0f}"
+            told = f"{_fitting(line.name)}{words.colon}{words.ceiling} {line.ceiling / MIB:.0f}"
             yield _label(Html(told), WIDTH - RIGHT - 4, at - 4, "end", "lw-axis lw-ceiling-name")
 
 
-def _forecast(line: Line, name: str, x: Scale, y: Scale) -> Iterator[Html]:
+def _forecast(line: Line, words: Words, x: Scale, y: Scale) -> Iterator[Html]:
     """Draw how the line most likely goes on, in the cone of its 95 % interval."""
     if line.forecast is None or not line.points:
         return
     start = line.points[-1]
     low, high = (_ahead(start, rate, x, y) for rate in (line.forecast.low, line.forecast.high))
     cone = [*low, *reversed(high)]
-    yield element("path", element("title", f"{line.name}: {name}"), d=Html(_path(cone, x, y) + "Z"), class_="lw-cone")
+    told = element("title", f"{line.name}{words.colon}{words.forecast}")
+    yield element("path", told, d=Html(_path(cone, x, y) + "Z"), class_="lw-cone")
     yield element("path", d=_path(_ahead(start, line.forecast.rate, x, y), x, y), class_="lw-ahead", fill="none")
 
 

@@ -8,7 +8,7 @@ from cubicweb.devtools.testlib import CubicWebTC
 
 from cubicweb_leakwatch import site_cubicweb
 from cubicweb_leakwatch.errors import ConfigurationError
-from cubicweb_leakwatch.settings import read_settings
+from cubicweb_leakwatch.settings import options_in_force, read_settings
 from cubicweb_leakwatch.watch.policy import Budget
 from cubicweb_leakwatch.watch.thinning import DAY_S
 
@@ -89,3 +89,11 @@ class InstanceOptionsTC(CubicWebTC):
         with mock.patch.dict(os.environ, changed):
             found = read_settings(self.config)
         assert (found.interval_s, found.memory_limit, found.types) == (300, 1024**3, 7)
+
+
+def test_the_limit_in_force_is_told_with_its_unit(monkeypatch):
+    """leak-serve hands it to its processes in bytes."""
+    monkeypatch.setenv("CW_LEAKWATCH_MEMORY_LIMIT", "167772160")
+    told = {option["name"]: option for option in options_in_force({**DEFAULTS, "leakwatch-memory-limit": "167772160"})}
+    assert told["leakwatch-memory-limit"]["value"] == "160.0 MiB"
+    assert told["leakwatch-memory-limit"]["origin"] == "environment"

@@ -256,6 +256,8 @@ class PanelsTC(WebCWTC):
         self.answers.counts = [(self.now - 60, {HANDLER: 5}), (self.now, {HANDLER: 7})]
         texts = {panel.name: self.panel(panel.name, lang="fr") for panel in PANELS}
         assert "Pourquoi dites-vous cela" in texts["findings"]
+        assert "web-1\u00a0: objets Python" in texts["findings"]
+        assert "web-1\u00a0: plafond" in texts["chart"]
         assert "Part de la croissance" in texts["growth"]
         assert "02/01/2026" in texts["restarts"]
 

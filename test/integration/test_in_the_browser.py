@@ -1,5 +1,7 @@
 """What a manager sees and does, in a real browser."""
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -46,11 +48,29 @@ def manager(browser: WebDriver, site: Site) -> WebDriver:
 
 @pytest.fixture(scope="module", autouse=True)
 def pictures(manager: WebDriver, site: Site) -> Iterator[None]:
-    """When all is over the site has a history, findings and a restart: take the pictures of the manual."""
+    """When all is over the site has a history and restarts: show it with a leak that is found, for the manual.
+
+    That takes minutes, which only ``make screenshots`` has (LEAKWATCH_PICTURES).
+    """
     yield
-    for name in ("dashboard", "gc-scheduler"):
-        manager.get(site.address + PAGES[name])
-        shoot(manager, name)
+    if os.environ.get("LEAKWATCH_PICTURES"):
+        leak_on(site)
+        manager.get(site.address + DASHBOARD)
+        shoot(manager, "dashboard")
+
+
+def leak_on(site: Site) -> None:
+    """Let the scheduler begin again, and leak until that is found."""
+    settings = site.instance.home / "etc" / site.instance.name / "all-in-one.conf"
+    settings.write_text(re.sub(r"(?m)^(leakdemo-poll-at-most)=.*$", r"\1=1000000", settings.read_text()))
+    assert ctl(site.instance, "leak-restart", site.instance.name, "--process", "scheduler", "--wait").returncode == 0
+    site.wait_for(lambda: "scheduler" in leaking(site), "the leak in the scheduler", timeout_s=400, every_s=5.0)
+
+
+def leaking(site: Site) -> set[str]:
+    """Return the names of the processes that leak now, by the dashboard's findings."""
+    findings = panel(site, "findings")["data"]
+    return {found["process"] for found in findings if found["leak"] and not found.get("closed_at")}
 
 
 @pytest.fixture(scope="module")

@@ -57,9 +57,8 @@ class FindingsPanel(Panel):
         if not of_kind:
             return None
         names = ", ".join(clean(finding["process"]) for finding in of_kind)
-        return element(
-            "details", element("summary", self._(kind), ": ", names), *(self._article(finding) for finding in of_kind)
-        )
+        head = element("summary", self._(kind), self.figures.colon, names)
+        return element("details", head, *(self._article(finding) for finding in of_kind))
 
     def _closed_ones(self) -> list[dict[str, Any]]:
         """Return the newest of those that no longer hold; none while the database is away."""
@@ -71,7 +70,7 @@ class FindingsPanel(Panel):
     def _article(self, finding: dict[str, Any]) -> Html:
         _, kind = self._, finding["kind"]
         name = clean(finding["process"])
-        head = element("h3", name, ": ", _(kind), class_="lw-alarm" if finding.get("leak") else None)
+        head = element("h3", name, self.figures.colon, _(kind), class_="lw-alarm" if finding.get("leak") else None)
         meaning = element("p", _(MEANINGS.get(kind, "n/a")), " ", _(NEXT_STEPS.get(kind, "n/a")))
         facts = element("dl", *self._facts(finding))
         why = element(

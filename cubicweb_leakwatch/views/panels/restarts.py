@@ -88,7 +88,8 @@ class RestartsPanel(Panel):
     def _stages(self, item: dict[str, Any]) -> Html:
         """Return the stages of one restart as a list; the one that it is in is marked, and said."""
         _, now = self._, step_of(item)
-        heading = element("p", _("%s is being replaced") % clean(item["process"]), ": ", clean(self._reason(item)))
+        moving = _("%s is being replaced") % clean(item["process"])
+        heading = element("p", moving, self.figures.colon, clean(self._reason(item)))
         if now == DONE:
             outcome = _(item.get("outcome") or "n/a")
             fields = {"process": clean(item["process"]), "outcome": outcome}
@@ -191,7 +192,8 @@ class RestartsPanel(Panel):
         autopsy = item.get("autopsy")
         short = autopsy_in_short(autopsy) if isinstance(autopsy, dict) else ""
         reason = self._reason(item)
-        return f"{reason} ({self._(AUTOPSY)}: {clean(autopsy_in_words(short, self.figures))})" if short else reason
+        seen = f"{self._(AUTOPSY)}{self.figures.colon}{clean(autopsy_in_words(short, self.figures))}"
+        return f"{reason} ({seen})" if short else reason
 
     def _reason(self, item: dict[str, Any]) -> str:
         return in_words(item.get("reason") or "", self.figures)
