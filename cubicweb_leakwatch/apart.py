@@ -14,6 +14,9 @@ from cubicweb_leakwatch.errors import LeakwatchError
 
 Answer = TypeVar("Answer", dict, list)  # type: ignore[type-arg] # of JSON's types
 
+DAMAGED = (OSError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading one of our own JSON files raises where it is missing, cut short, or nobody of ours wrote it."""
+
 
 def run_apart(
     module: str, *arguments: str, kind: type[Answer], what: str, time_limit_s: float, given: str = ""

@@ -60,7 +60,7 @@ def _looks(directory: Path) -> list[float]:
         return []
     found = []
     for line in lines:
-        with contextlib.suppress(ValueError, TypeError, KeyError):
+        with contextlib.suppress(ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
             entry = json.loads(line)
             if entry["event"] == LOOK:
                 found.append(float(entry["t"]))

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cubicweb_leakwatch.apart import write_private
+from cubicweb_leakwatch.apart import DAMAGED, write_private
 
 FORMAT = 1
 PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -76,7 +76,7 @@ def load(path: Path, about: Mapping[str, Any]) -> Memory | None:
         memory = Memory(about)
         for sql, args, description, rows in told["answers"]:
             memory.keep(sql, args, description, rows)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except DAMAGED:
         return None
     return memory
 

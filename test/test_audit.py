@@ -48,6 +48,7 @@ def test_other_events_do_not_count_as_looks(tmp_path: Path) -> None:
     for _ in range(50):
         audit.note(tmp_path, "dump", uid=0)
     with (tmp_path / audit.FILE).open("a") as file:
+        file.write('{"event": "look", "t": 1' + "0" * 400 + "}\n" + "[" * 50_000 + "\n")
         file.write('{"event": "look"}\n{"event": "lo')
     audit.admit_look(tmp_path, login="ada")
 

@@ -126,10 +126,21 @@ class Command:
         except KeyboardInterrupt:
             say(f"{self.name}: interrupted", sys.stderr)
             return EXIT_INTERRUPTED
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "cubicweb":
+                raise
+            return self._failed(self._without_cubicweb(), words)
         except OSError as error:
             if error.filename is None:
                 raise  # of stdout: there is nowhere to tell it
             return self._failed(LeakwatchError(f"{error.filename}: {error.strerror}", code="file"), words)
+
+    def _without_cubicweb(self) -> LeakwatchError:
+        return LeakwatchError(
+            f"this needs CubicWeb, which {sys.executable} does not have",
+            hint=f"run it in the instance's own environment: …/bin/cubicweb-ctl {self.name}",
+            code="no-cubicweb",
+        )
 
     def _failed(self, error: LeakwatchError, words: Sequence[str]) -> int:
         self.tell_failure(error, words)

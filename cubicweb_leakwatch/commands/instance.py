@@ -96,9 +96,13 @@ def _known(directory: Path) -> str:
 def uses_leakwatch(instance: Instance) -> bool:
     """Say whether the instance was created with the cube, itself or through a cube that depends on it.
 
-    Only the file of its creation is read: a cube added later stands in the database alone.
+    Only the file of its creation is read: a cube added later stands in the database alone. A Python without CubicWeb,
+    as Debian's may be, cannot tell what cubes depend on, and believes it.
     """
-    from cubicweb.cwconfig import CubicWebConfiguration
+    try:
+        from cubicweb.cwconfig import CubicWebConfiguration
+    except ModuleNotFoundError:
+        return True
 
     try:
         listed = (instance.home / "bootstrap_cubes").read_text(encoding="utf-8").splitlines()

@@ -70,7 +70,7 @@ class Collector:
         self._last = Measurement((), frozenset(), ())
         self._waiting: deque[waiting.Waiting] = deque(waiting.read(self.directory), maxlen=MAX_WAITING)
         self._waits_in_file = bool(self._waiting)
-        self.elsewhere = Elsewhere(self.host, self.directory)
+        self.elsewhere = Elsewhere(self.host, self.directory, self.meter.interval_s)
         self._arranger: Arranger | None = None
         self._journal_lock = threading.Lock()
         self.findings = Findings(self.host, self.directory, notifier(repo.config, settings.notify))

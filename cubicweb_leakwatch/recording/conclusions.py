@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cubicweb_leakwatch.apart import run_apart, write_private
+from cubicweb_leakwatch.apart import DAMAGED, run_apart, write_private
 from cubicweb_leakwatch.watch.finding import Finding
 
 FILE = "findings.json"
@@ -48,7 +48,7 @@ def read_findings(directory: Path) -> list[dict[str, Any]]:
         document = json.loads((directory / FILE).read_text(encoding="utf-8"))
         fresh = time.time() - float(document["t"]) <= STALE_S
         return list(document["findings"]) if fresh else []
-    except (OSError, ValueError, KeyError, TypeError):
+    except DAMAGED:
         return []
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cubicweb_leakwatch.apart import write_private
+from cubicweb_leakwatch.apart import DAMAGED, write_private
 
 FILE = "cost.json"
 NAMES = ("round_cpu_ms", "round_elapsed_ms")
@@ -32,5 +32,5 @@ def read(directory: Path) -> dict[str, float | None]:
     try:
         document = json.loads((directory / FILE).read_text(encoding="utf-8"))
         return {name: float(document[name]) for name in NAMES}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except DAMAGED:
         return dict.fromkeys(NAMES)

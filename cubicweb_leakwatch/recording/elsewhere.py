@@ -10,22 +10,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cubicweb_leakwatch.apart import write_private
+from cubicweb_leakwatch.apart import DAMAGED, write_private
 from cubicweb_leakwatch.recording.history import iso
 
 FILE = "elsewhere.json"
+SILENT = "silent"
 STALE_S = 900.0
 """What this host has heard of the others is told for so long, and so long a silent process is believed to be there."""
+
+SILENT_S = 120.0
+SILENT_INTERVALS = 3
+"""A process of which nothing arrives for both is told as silent: a host that died says nothing of it."""
 
 NUMBERS = ("requests", "in_flight", "rss", "uss", "pss", "gc_objects", "garbage", "threads", "fds")
 FOUND = ("kind", "leak", "rate_bytes_per_h", "seconds_to_limit", "holder", "advice", "ceiling", "confidence")
 
 
 class Elsewhere:
-    """Follows the processes of other hosts than ``host`` for one runtime directory."""
+    """Follows the processes of other hosts than ``host``, recorded each ``interval_s``, for one runtime directory."""
 
-    def __init__(self, host: str, directory: Path) -> None:
+    def __init__(self, host: str, directory: Path, interval_s: float = 60.0) -> None:
         self.host, self.directory = host, directory
+        self._silent_s = max(SILENT_S, SILENT_INTERVALS * interval_s)
         self._seen: dict[int, tuple[float, float]] = {}
 
     def update(self, cnx: Any) -> list[dict[str, Any]]:
@@ -37,7 +43,10 @@ class Elsewhere:
             t = row.pop("t")
             known = last_seen.get(process)
             self._seen[process] = known if known is not None and known[0] == t else (t, now)
-            if now - self._seen[process][1] < STALE_S:
+            quiet_s = now - self._seen[process][1]
+            if quiet_s >= self._silent_s:
+                row["state"] = SILENT
+            if quiet_s < max(STALE_S, 2 * self._silent_s):
                 rows.append(row)
         if rows or (self.directory / FILE).exists():
             write_private(self.directory / FILE, json.dumps({"t": time.time(), "processes": rows}))
@@ -50,7 +59,7 @@ def read_elsewhere(directory: Path) -> list[dict[str, Any]]:
         document = json.loads((directory / FILE).read_text(encoding="utf-8"))
         fresh = time.time() - float(document["t"]) <= STALE_S
         return list(document["processes"]) if fresh else []
-    except (OSError, ValueError, KeyError, TypeError):
+    except DAMAGED:
         return []
 
 

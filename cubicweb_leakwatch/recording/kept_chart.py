@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cubicweb_leakwatch.apart import write_private
+from cubicweb_leakwatch.apart import DAMAGED, write_private
 from cubicweb_leakwatch.recording.coarse import NARROWEST_S, read_slices
 from cubicweb_leakwatch.recording.history import first_moment
 from cubicweb_leakwatch.recording.tracks import COLUMNS, Track, tracks_of
@@ -155,7 +155,7 @@ def _load(path: Path) -> Kept | None:
             (int(eid), float(t)),
             {int(each["eid"]): _track(each) for each in document["tracks"]},
         )
-    except (OSError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError, RecursionError):
+    except DAMAGED:
         return None
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from cubicweb_leakwatch.apart import write_private
+from cubicweb_leakwatch.apart import DAMAGED, write_private
 from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.recording.measuring import Identity, Measured
 
@@ -34,7 +34,7 @@ def read(directory: Path) -> list[Waiting]:
     try:
         rows = json.loads((directory / FILE).read_text(encoding="utf-8"))
         return [_waiting(row) for row in rows]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except DAMAGED:
         return []
 
 

@@ -2,7 +2,7 @@
 
 from cubicweb import _
 
-STATES = (_("starting"), _("serving"), _("draining"), _("stopping"))
+STATES = (_("starting"), _("serving"), _("draining"), _("stopping"), _("silent"))
 KINDS = (
     _("steady"),
     _("warming-up"),

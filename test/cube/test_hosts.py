@@ -13,7 +13,7 @@ from cubicweb.devtools.testlib import CubicWebTC
 
 from cubicweb_leakwatch.errors import ConfigurationError
 from cubicweb_leakwatch.recording import requests
-from cubicweb_leakwatch.recording.elsewhere import STALE_S, Elsewhere, read_elsewhere
+from cubicweb_leakwatch.recording.elsewhere import FILE, SILENT_S, STALE_S, Elsewhere, read_elsewhere
 from cubicweb_leakwatch.recording.records import budget_spent_s, record_ends, record_measured, record_restarts
 from cubicweb_leakwatch.serve.control import LauncherError
 
@@ -125,3 +125,19 @@ class HostsTC(CubicWebTC):
             assert follower.update(self.cnx) == []
             record_measured(self.cnx, measured(sample(t=NOON + 120)))
             assert len(follower.update(self.cnx)) == 1
+
+    def test_a_host_that_died_is_soon_called_silent(self):
+        """After three intervals, two minutes at least: it is not known to serve."""
+        followers = [Elsewhere("alpha", self.directory, interval_s) for interval_s in (5.0, 600.0)]
+        record_measured(self.cnx, measured(sample(t=NOON + 60)))
+        with mock.patch("cubicweb_leakwatch.recording.elsewhere.time.monotonic") as now:
+            states = []
+            for now.return_value in (0.0, SILENT_S - 1, SILENT_S, 1800.0):
+                states.append([row["state"] for follower in followers for row in follower.update(self.cnx)])
+        assert states == [["serving", "serving"], ["serving", "serving"], ["silent", "serving"], ["silent"]]
+
+    def test_a_damaged_file_about_them_tells_of_nobody(self):
+        """Whatever is in it: a number that no float holds, a thousand brackets."""
+        for text in ("{", "[]", '{"t": 1' + "0" * 400 + ', "processes": []}', "[" * 100_000):
+            (self.directory / FILE).write_text(text)
+            assert read_elsewhere(self.directory) == []

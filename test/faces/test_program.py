@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,21 @@ def test_a_mode_that_is_none_is_one_line() -> None:
     done = run("-m", "cubicweb_leakwatch", "leak-status", "x", CW_MODE="usr")
     assert done.returncode == 4
     assert done.stderr.splitlines() == ["leak-status: CW_MODE is 'usr' (it is either user or system)"]
+
+
+WITHOUT = "import sys; sys.modules['cubicweb'] = None; from cubicweb_leakwatch.__main__ import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize(("command", "told"), [("leak-status", "no process of x answers"), ("leak-purge", "CubicWeb")])
+def test_a_python_without_cubicweb_is_told_in_one_line(command: str, told: str, tmp_path: Path) -> None:
+    """Debian's program runs where CubicWeb is in another environment: what it cannot do, it says."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "all-in-one.conf").touch()
+    folders = {"CW_MODE": "user", "CW_INSTANCES_DIR": str(tmp_path), "CW_INSTANCES_DATA_DIR": str(tmp_path)}
+    done = run("-c", WITHOUT, command, "x", **folders, CW_RUNTIME_DIR=str(tmp_path))
+    assert done.returncode in (1, 4)
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_without_a_name_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

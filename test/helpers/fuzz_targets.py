@@ -367,8 +367,16 @@ TARGETS = (
     Target("findings", _in_file("findings.json", read_findings), (FILE,)),
     Target("other hosts", _in_file("elsewhere.json", read_elsewhere), (FILE,)),
     Target("chart", _in_file("chart-7200.json", lambda folder: kept_chart._load(folder / "chart-7200.json")), (CHART,)),
-    Target("cost of a round", _in_file(cost.FILE, cost.read), (b'{"round_cpu_ms":1.5,"round_elapsed_ms":2}',)),
-    Target("audit log", _in_file(audit.FILE, audit._looks), (b'{"t":1,"event":"look"}\n',)),
+    Target(
+        "cost of a round",
+        _in_file(cost.FILE, cost.read),
+        (b'{"round_cpu_ms":1.5,"round_elapsed_ms":2}', b'{"round_cpu_ms":1%s,"round_elapsed_ms":2}' % (b"0" * 400)),
+    ),
+    Target(
+        "audit log",
+        _in_file(audit.FILE, audit._looks),
+        (b'{"t":1,"event":"look"}\n', b'{"t":1%s,"event":"look"}\n' % (b"0" * 400), b"[" * 5000),
+    ),
     Target("numbers of cgroup and proc", _cgroup, (b"max\n", b"123456\n", b"MemTotal: 12 kB\nMemAvailable: 3 kB\n")),
     Target(
         "launcher's proc and cgroup",
