@@ -42,6 +42,7 @@ Away = tuple[type[Exception], ...]
 ACTIVE = 1
 """libpq's PQTRANS_ACTIVE: a statement is going on."""
 
+AWAY_STATUS = "503 Service Unavailable"
 AWAY_TEXT = b"The database of this site does not answer. Please try again in a moment.\n"
 AWAY_HEADERS = [
     ("Content-Type", "text/plain; charset=utf-8"),
@@ -73,20 +74,41 @@ def limit_connecting() -> None:
 
 
 def answering(app: Any, repo: Any) -> Any:
-    """Return a WSGI application that says 503, and why, where ``app`` fails because the database is away."""
+    """Return a WSGI application that says 503, and why, where ``app`` fails because the database is away.
+
+    Whether it raises, or answers 500 itself, as CubicWeb does where the database goes away in the middle of a page.
+    """
     away: Away = (repo.system_source.OperationalError, repo.system_source.InterfaceError)
 
     def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        failed: list[str] = []
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if not (status.startswith("500") and _noticed.away):
+                return start_response(status, headers, exc_info)
+            failed.append(status)
+            return start_response(AWAY_STATUS, AWAY_HEADERS, exc_info)
+
+        _noticed.away = False
         try:
-            return app(environ, start_response)
+            body = app(environ, start)
         except Exception as error:
             if (reason := _behind(error, away)) is None:
                 raise
-            logger.error("event=no-database path=%r reason=%r", environ.get("PATH_INFO"), " ".join(str(reason).split()))
-            start_response("503 Service Unavailable", AWAY_HEADERS, sys.exc_info())
+            _say_away(environ, reason)
+            start_response(AWAY_STATUS, AWAY_HEADERS, sys.exc_info())
             return [AWAY_TEXT]
+        if not failed:
+            return body
+        _say_away(environ, failed[0])
+        getattr(body, "close", bool)()
+        return [AWAY_TEXT]
 
     return answer
+
+
+def _say_away(environ: dict[str, Any], reason: object) -> None:
+    logger.error("event=no-database path=%r reason=%r", environ.get("PATH_INFO"), " ".join(str(reason).split()))
 
 
 def _behind(error: BaseException | None, away: Away) -> BaseException | None:
@@ -94,6 +116,15 @@ def _behind(error: BaseException | None, away: Away) -> BaseException | None:
     while error is not None and not isinstance(error, away):
         error = error.__cause__ or error.__context__
     return error
+
+
+class _Noticed(threading.local):
+    """What the thread of a request has noticed meanwhile."""
+
+    away = False
+
+
+_noticed = _Noticed()
 
 
 class SteadyConnection(ConnectionWrapper):  # type: ignore[misc]
@@ -130,6 +161,8 @@ class SteadyConnection(ConnectionWrapper):  # type: ignore[misc]
 
     def rollback(self) -> None:
         """Roll back; what is broken is replaced if that can be done now."""
+        if getattr(self.cnx, "closed", 0):
+            _noticed.away = True
         try:
             super().rollback()
         except (self._source.OperationalError, self._source.InterfaceError) as error:
@@ -153,6 +186,13 @@ class Gate:
 
     def __call__(self) -> Any:
         """Return a new connection; raises the driver's error."""
+        try:
+            return self._connected()
+        except self._away:
+            _noticed.away = True
+            raise
+
+    def _connected(self) -> Any:
         self._pass()
         began = self._clock()
         try:

@@ -1,5 +1,6 @@
 """A database that is away, or silent, is an error at once; when it is back all is as before."""
 
+import contextlib
 import itertools
 import socket
 import threading
@@ -174,6 +175,39 @@ def test_a_page_that_needs_the_database_says_that_it_is_away() -> None:
         assert b"database" in body
     with pytest.raises(ZeroDivisionError):
         answer({}, None)
+
+
+def test_a_page_that_fails_by_itself_says_so_too_when_the_database_is_why() -> None:
+    """CubicWeb answers 500 for what goes wrong amid a page; other faults, and good pages, are left alone."""
+    gate, said, closed = Gate(lambda: refused(), Away), [], []
+
+    def refused() -> None:
+        raise Away
+
+    class Body(list):  # type: ignore[type-arg]
+        """What WSGI closes."""
+
+        def close(self) -> None:
+            """Be closed."""
+            closed.append(True)
+
+    def app(environ: Any, start: Any) -> Any:
+        if environ["asks"]:
+            with contextlib.suppress(Away):
+                gate()
+        start(environ["status"], [])
+        return Body([b"page"])
+
+    answer = answering(app, SimpleNamespace(system_source=SimpleNamespace(OperationalError=Away, InterfaceError=Away)))
+    for asks, status, expected in (
+        (True, "500 Internal Server Error", "503 Service Unavailable"),
+        (False, "500 Internal Server Error", "500 Internal Server Error"),
+        (True, "200 OK", "200 OK"),
+    ):
+        (body,) = answer({"asks": asks, "status": status}, lambda *told: said.append(told))
+        assert said.pop()[0] == expected
+        assert (b"database" in body) == (expected[:3] == "503")
+    assert closed == [True]
 
 
 def test_a_silent_database_is_tried_by_one_at_a_time() -> None:
