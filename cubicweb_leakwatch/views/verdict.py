@@ -22,7 +22,7 @@ def verdict(processes: Sequence[Process], figures: Figures, then: Html | None = 
     """Return the worst that is known of the processes (one a slot), as a strip across the page; ``then`` ends it."""
     _ = figures._
     alarms = [sentence for process in processes for sentence in _alarms(process, figures)]
-    leaks = [_leak(process, figures) for process in processes if process.get("leak")]
+    leaks = [_leak(process, figures) for process in _leaking(processes)]
     if alarms or leaks:
         return _strip(" ".join(leaks + alarms), "lw-bad", then)
     judged = [process for process in processes if process.get("verdict") not in (None, "not-enough-data")]
@@ -35,10 +35,20 @@ def verdict(processes: Sequence[Process], figures: Figures, then: Html | None = 
 
 def needs_look(processes: Sequence[Process]) -> Process | None:
     """Return the process that leaks and reaches its limit first; or one with garbage."""
-    leaking = [process for process in processes if process.get("leak")]
+    leaking = _leaking(processes)
     if leaking:
-        return min(leaking, key=lambda process: process.get("seconds_to_limit") or float("inf"))
+        return leaking[0]
     return next((process for process in processes if process.get("garbage")), None)
+
+
+def _leaking(processes: Sequence[Process]) -> list[Process]:
+    """Return the processes that leak, the one that reaches its limit first before the others, then the fastest."""
+
+    def urgency(process: Process) -> tuple[float, float]:
+        left = process.get("seconds_to_limit")
+        return float("inf") if left is None else left, -(process.get("rate_bytes_per_h") or 0.0)
+
+    return sorted((process for process in processes if process.get("leak")), key=urgency)
 
 
 def over_limit(processes: Sequence[Process]) -> Process | None:

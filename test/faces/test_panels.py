@@ -72,6 +72,21 @@ class PanelsTC(WebCWTC):
         self.answers.status = status(process(verdict="native", leak=True, seconds_to_limit=0.0))
         assert "It reaches its limit now." in self.panel("verdict")
 
+    def test_the_most_urgent_leak_comes_first(self):
+        """The one at its limit, the one that will be there, the fastest."""
+        fast, slow = (
+            process(name, verdict="native", leak=True, rate_bytes_per_h=r) for name, r in (("a", 9e8), ("b", 1.0))
+        )
+        later, now = (
+            process(name, verdict="native", leak=True, seconds_to_limit=left)
+            for name, left in (("c", 7200.0), ("d", 0.0))
+        )
+        self.answers.status = status(slow, fast, later, now)
+        text = self.panel("verdict")
+        places = [text.index(f"{name} leaks") for name in "dcab"]
+        assert places == sorted(places)
+        assert "Look into d" in text
+
     def test_a_slot_is_named_once(self):
         """While its worker is replaced there are two processes of that name."""
         self.answers.status = status(
