@@ -15,6 +15,12 @@ _KEY = zlib.crc32(b"cubicweb-leakwatch") - 2**31
 _KEEPALIVE = ("tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
 """A host that lost its power says no goodbye: after half a minute PostgreSQL gives its turn to another."""
 
+_UNANSWERED = "SELECT set_config(name, '25000', false) FROM pg_settings WHERE name = 'tcp_user_timeout'"
+"""Keepalives rest while an answer is on its way: to a host that died just then it is sent for a quarter of an hour.
+
+PostgreSQL 12 and later know the setting, in milliseconds.
+"""
+
 
 def is_shared(repo: Any) -> bool:
     """Say whether several hosts can use this instance's database."""
@@ -73,6 +79,7 @@ class Turn:
     def _free_number(self) -> int | None:
         for setting in _KEEPALIVE:
             self.cnx.system_sql(f"SET {setting}")
+        self.cnx.system_sql(_UNANSWERED)
         for number in range(self._at_once):
             (taken,) = self.cnx.system_sql(
                 "SELECT pg_try_advisory_lock(%(key)s, %(number)s)", {"key": _KEY, "number": number}

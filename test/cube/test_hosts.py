@@ -15,10 +15,22 @@ from cubicweb_leakwatch.errors import ConfigurationError
 from cubicweb_leakwatch.recording import requests
 from cubicweb_leakwatch.recording.elsewhere import FILE, SILENT_S, STALE_S, Elsewhere, read_elsewhere
 from cubicweb_leakwatch.recording.records import budget_spent_s, record_ends, record_measured, record_restarts
+from cubicweb_leakwatch.recording.shared import Turn
 from cubicweb_leakwatch.serve.control import LauncherError
 
 ASK = "cubicweb_leakwatch.recording.requests.ask_launcher"
 KNOWN = [("beta", "web-1")]
+
+
+def test_the_lock_is_taken_by_a_session_that_notices_the_end_of_its_host() -> None:
+    """At rest by keepalives, while an answer is on its way by a limit of its own; both are set before it is taken."""
+    repo = mock.MagicMock()
+    asked = repo.internal_cnx.return_value.__enter__.return_value.system_sql
+    asked.return_value.fetchone.return_value = (True,)
+    assert Turn(repo).take()
+    statements = [call.args[0] for call in asked.call_args_list]
+    words = ("_idle", "_interval", "_count", "_user_timeout", "pg_try_advisory_lock")
+    assert [word for word, statement in zip(words, statements, strict=True) if word not in statement] == []
 
 
 class HostsTC(CubicWebTC):
