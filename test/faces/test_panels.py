@@ -148,6 +148,12 @@ class PanelsTC(WebCWTC):
         ):
             assert told in text
 
+    def test_a_task_that_keeps_memory_is_no_view(self):
+        """A scheduler has looping tasks."""
+        kept = {"view": "task shop.poll", "bytes_per_request": 1024.0, "share": 0.8}
+        self.answers.findings = [finding(process="scheduler", views=[kept])]
+        assert "<dt>Task</dt><dd>shop.poll (80 %)</dd>" in self.panel("findings")
+
     def test_no_finding_is_said(self):
         """It takes some time."""
         assert "Nothing was concluded yet" in self.panel("findings")

@@ -91,7 +91,9 @@ class FindingsPanel(Panel):
         if finding.get("holder"):
             yield from _fact(_("Held by"), element("code", finding["holder"]))
         for view in (finding.get("views") or ())[:1]:
-            yield from _fact(_("View"), f"{clean(view['view'])} ({figures.number(100 * view['share'])} %)")
+            task, name = _task_or_view(view["view"])
+            label = _("Task") if task else _("View")
+            yield from _fact(label, f"{clean(name)} ({figures.number(100 * view['share'])} %)")
         if finding.get("ceiling") is not None:
             yield from _fact(_("Ceiling"), figures.size(finding["ceiling"]))
         left = finding.get("seconds_to_limit")
@@ -217,3 +219,8 @@ def _fact(name: str, value: object) -> Iterator[Html]:
 def _lines(text: str) -> Html:
     """Return lines as text of a page, each made harmless by itself: together they would be one."""
     return join(text.split("\n"), Html("\n"))
+
+
+def _task_or_view(name: str) -> tuple[bool, str]:
+    """Return whether what keeps memory is a looping task (``task NAME``) rather than a view, and its name."""
+    return name.startswith("task "), name.removeprefix("task ")
