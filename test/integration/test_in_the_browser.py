@@ -57,6 +57,8 @@ def pictures(manager: WebDriver, site: Site) -> Iterator[None]:
         leak_on(site)
         manager.get(site.address + DASHBOARD)
         shoot(manager, "dashboard")
+        open_all(manager)
+        shoot(manager, "findings", "#lw-findings article")
 
 
 def leak_on(site: Site) -> None:
