@@ -18,7 +18,7 @@ from cubicweb_leakwatch import audit, live, looks, reports
 from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.probe.runtime import runtime_path
 from cubicweb_leakwatch.recording import cost, growth, history, kept_chart
-from cubicweb_leakwatch.recording.conclusions import read_findings
+from cubicweb_leakwatch.recording.conclusions import overdue_since, read_findings
 from cubicweb_leakwatch.settings import options_in_force, read_settings
 
 DAY_S = 86400.0
@@ -61,9 +61,14 @@ class Processes(ManagersService):
     __regid__ = "leakwatch_processes"
 
     def act(self, process: str | None = None) -> dict[str, Any]:
-        """Return the data of ``leak-status``, and ``failures``: a sentence for each process that did not answer."""
-        data, look = live.status(self.directory, process)
-        return {**data, "failures": [failure.as_json() for failure in look.failures]}
+        """Return the data of ``leak-status``, and ``failures``: a sentence for each process that did not answer.
+
+        ``overdue_since`` is when the last conclusion was drawn (Unix seconds) where the next one does not come.
+        """
+        directory = self.directory
+        data, look = live.status(directory, process)
+        overdue = overdue_since(directory, read_settings(self._cw.repo.config).interval_s)
+        return {**data, "failures": [failure.as_json() for failure in look.failures], "overdue_since": overdue}
 
 
 class GcReports(ManagersService):

@@ -18,6 +18,9 @@ JUDGE_TIMEOUT_S = 120.0
 STALE_S = 3600.0
 """Findings older than this are of another time: whoever wrote them has stopped."""
 
+OVERDUE_S, OVERDUE_INTERVALS = 300.0, 3
+"""A conclusion is overdue after so many seconds, and so many intervals: a round on a busy host takes its time."""
+
 
 def conclude_apart(
     samples: Sequence[Mapping[str, Any]], limits: Mapping[str, int | None], events: Sequence[Mapping[str, Any]] = ()
@@ -45,11 +48,29 @@ def write_findings(directory: Path, findings: Sequence[Mapping[str, Any]]) -> No
 def read_findings(directory: Path) -> list[dict[str, Any]]:
     """Return the last findings, at most an hour old; an empty list where there are none."""
     try:
-        document = json.loads((directory / FILE).read_text(encoding="utf-8"))
-        fresh = time.time() - float(document["t"]) <= STALE_S
-        return list(document["findings"]) if fresh else []
+        t, findings = _read(directory)
+        return findings if time.time() - t <= STALE_S else []
     except DAMAGED:
         return []
+
+
+def overdue_since(directory: Path, interval_s: float | None) -> float | None:
+    """Return when the last conclusion was drawn (Unix seconds), where the next one is long overdue; else None.
+
+    One is drawn after each recording, every ``interval_s`` seconds; where recording is off, or none was ever drawn,
+    none is overdue.
+    """
+    try:
+        t, _findings = _read(directory)
+    except DAMAGED:
+        return None
+    overdue = interval_s is not None and time.time() - t > max(OVERDUE_S, OVERDUE_INTERVALS * interval_s)
+    return t if overdue else None
+
+
+def _read(directory: Path) -> tuple[float, list[dict[str, Any]]]:
+    document = json.loads((directory / FILE).read_text(encoding="utf-8"))
+    return float(document["t"]), list(document["findings"])
 
 
 def finding_of(findings: Sequence[Mapping[str, Any]], process: str) -> Finding:

@@ -35,6 +35,7 @@ _START_SAMPLES = 30
 _95 = 1.96
 _MOST_LIVES = 6
 _LEAST_LIFE = 3
+_UNUSUAL = 1.5
 _TOO_SOON = _("memory has grown since the start: a leak and a warm-up look alike so soon")
 
 
@@ -147,8 +148,8 @@ def _chosen(lives: Lives) -> _Case:
     if len(lives) == 1:
         return _case(lives)
     newest, before = lives[-1], lives[-_MOST_LIVES:-1]
-    if len(newest) >= _FEW_SAMPLES:
-        alone = _case([newest])
+    alone = _case([newest]) if len(newest) >= LEAST_SAMPLES else None
+    if alone is not None and len(newest) >= _FEW_SAMPLES:
         usual = sorted(life[-1].t - life[0].t for life in before)[len(before) // 2]
         long = len(newest) >= _ALONE_SAMPLES and newest[-1].t - newest[0].t >= usual / 2
         # what came to an end in one life may be no more than how each of them starts
@@ -158,7 +159,23 @@ def _chosen(lives: Lives) -> _Case:
             return alone
         if settled and long and not alone.leak and not (_enough(before) and _could_still(alone, _case(before))):
             return alone
-    return _case([*before, newest])
+    together = _case([*before, newest])
+    # before it all was calm, and it has grown from its start on as none of them did: that is not calm any more
+    if alone is not None and alone.leak and alone.just_started and not together.leak and _as_never(alone, before):
+        return alone
+    return together
+
+
+def _as_never(alone: _Case, before: Lives) -> bool:
+    """Whether RSS has grown since the start of the newest life by clearly more than in any before it, at its age."""
+    history = alone.meters.history
+    seconds = float(history.age[-1])
+
+    def risen(life: Sequence[Sample]) -> float:
+        young = [sample.rss for sample in life if sample.t - life[0].t <= seconds]
+        return float(np.median(young[-_LEAST_LIFE:])) - young[0]
+
+    return risen(history.samples) > _UNUSUAL * max(0.0, *(risen(life) for life in before))
 
 
 def _came_back(alone: _Case, before: Lives) -> bool:

@@ -157,7 +157,10 @@ class Meters:
             return memory.trend
         joint = self.trends.fit(memory.points, memory.known, RESOLUTIONS["rss"], meter.trend.log_likelihoods)
         likely = joint.growing > 0.5 or memory.trend.growing <= 0.5
-        return joint if likely and joint.rate > 0 else memory.trend
+        if likely and joint.rate > 0:
+            return joint
+        # malloc counts bytes as well: where RSS is too restless to say how many, it does
+        return meter.trend if meter.name == "malloc_used" and memory.trend.rate <= 0 else memory.trend
 
 
 def _counted_by_type(history: History) -> Array:

@@ -346,3 +346,17 @@ def test_a_recording_names_the_extension_of_the_process_it_was_made_of(tmp_path)
     assert traced_extension(tmp_path, "web-1", 8, loaded) is None
     keep_sources(tmp_path, "web-1", 7, [{**source, "bytes": 5} for source in sources])
     assert traced_extension(tmp_path, "web-1", 7, loaded) is None
+
+
+def test_a_conclusion_is_overdue_after_three_intervals(tmp_path):
+    """Five minutes at least; never where recording is off, or none was ever drawn, or the file is damaged."""
+    assert conclusions.overdue_since(tmp_path, 60.0) is None
+    conclusions.write_findings(tmp_path, [])
+    assert conclusions.overdue_since(tmp_path, 60.0) is None
+    now = time.time()
+    with mock.patch.object(conclusions.time, "time", return_value=now + 400):
+        assert conclusions.overdue_since(tmp_path, 60.0) == pytest.approx(now, abs=30)
+        assert conclusions.overdue_since(tmp_path, 180.0) is None
+        assert conclusions.overdue_since(tmp_path, None) is None
+        (tmp_path / conclusions.FILE).write_text("[")
+        assert conclusions.overdue_since(tmp_path, 60.0) is None

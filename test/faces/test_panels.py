@@ -1,11 +1,13 @@
 """The panels of the dashboard: what each shows, in every state, and its JSON twin."""
 
 import time
+from unittest import mock
 
 from cubicweb_web.devtools.testlib import PyramidWebCWTC, WebCWTC
 from face_answers import Answers
 from face_data import HANDLER, HOSTILE, catalogue, finding, process, restart, sample, status
 
+from cubicweb_leakwatch import sobjects
 from cubicweb_leakwatch.errors import ConfigurationError
 from cubicweb_leakwatch.views.panels import PANELS
 from cubicweb_leakwatch.watch.finding import iso_utc
@@ -66,6 +68,13 @@ class PanelsTC(WebCWTC):
             "Restart web-1",
         ):
             assert told in text
+
+    def test_a_calm_that_nobody_watches_is_no_calm(self):
+        """Where no conclusion is drawn any more the page says since when, in the reader's language."""
+        assert "lw-alarm" not in self.panel("verdict")
+        with mock.patch.object(sobjects, "overdue_since", return_value=1_700_000_000.0):
+            assert "Nothing was concluded since 2023-11-14" in self.panel("verdict")
+            assert "Rien n&#x27;a été conclu depuis 14/11/2023" in self.panel("verdict", lang="fr")
 
     def test_a_limit_that_is_reached_is_now(self):
         """Nobody waits 0 ms."""

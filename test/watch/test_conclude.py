@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.watch.conclude import _seconds_to_limit, conclude, conclude_all
 from cubicweb_leakwatch.watch.finding import Event
 
@@ -325,3 +326,29 @@ def test_garbage_that_grows_more_slowly_is_still_a_leak() -> None:
     more = saturating(N, 60 * MIB, 0.9)
     finding = conclude(samples(N, rss=more, gc_objects=more / 400, garbage=(more / 4000).astype(int)))
     assert finding.kind == "uncollectable"
+
+
+def life_of(n: int, start_s: float, pid: int, rate: float, warm: float = 0.0) -> list[Sample]:
+    """Return a life that grows by so many bytes a sample, after a start of ``warm`` bytes."""
+    rng, age = np.random.default_rng(pid), np.arange(n)
+    grown = rate * age + warm * (1 - np.exp(-age / 3))
+    rss = 100 * MIB + grown + rng.normal(0, 0.2 * MIB, n)
+    return [
+        Sample(start_s + 5.0 * i, int(rss[i]), "w", pid, python_blocks=int(5e5 + grown[i] / 80),
+               gc_objects=int(2e5 + grown[i] / 400), malloc_used=3 * 10**7)
+        for i in range(n)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [12, 20, 28])
+def test_a_young_life_that_grows_as_none_before_it_is_not_called_calm(n: int) -> None:
+    """However long all was flat before the restart: it is too soon to say, until it is a leak."""
+    before = life_of(300, 0.0, 1, 0.0)
+    assert conclude(before + life_of(n, 1600.0, 2, 4 * MIB)).kind == "not-enough-data"
+    assert conclude(before + life_of(45, 1600.0, 2, 4 * MIB)).kind == "python-objects"
+
+
+def test_a_young_life_that_starts_as_those_before_it_is_calm() -> None:
+    """A restart is nothing new: each process warms up."""
+    lives = life_of(300, 0.0, 1, 0.0, 30 * MIB) + life_of(20, 1600.0, 2, 0.0, 30 * MIB)
+    assert conclude(lives).kind in ("steady", "plateau")

@@ -26,6 +26,13 @@ class VerdictPanel(Panel):
     def show(self, data: dict[str, Any]) -> Html:
         """Return the strip across the page."""
         told = [verdict(data["processes"], self.figures, self._next(data["processes"]))]
+        if data.get("overdue_since") is not None:
+            since = self.figures.moment(data["overdue_since"])
+            told.append(
+                element(
+                    "p", self._("Nothing was concluded since %s: does the scheduler run?") % since, class_="lw-alarm"
+                )
+            )
         told += [element("p", clean(failure["message"]), class_="lw-alarm") for failure in data.get("failures", ())]
         return join(told)
 
