@@ -284,7 +284,7 @@ def _row(process: dict[str, Any]) -> list[object]:
     return [
         process["name"],
         process["pid"],
-        process["state"],
+        "silent" if process.get("silent") else process["state"],
         process["generation"],
         format_duration(process.get("age_s")),
         process.get("requests"),

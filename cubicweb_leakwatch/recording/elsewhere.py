@@ -14,7 +14,6 @@ from cubicweb_leakwatch.apart import DAMAGED, write_private
 from cubicweb_leakwatch.recording.history import iso
 
 FILE = "elsewhere.json"
-SILENT = "silent"
 STALE_S = 900.0
 """What this host has heard of the others is told for so long, and so long a silent process is believed to be there."""
 
@@ -44,8 +43,7 @@ class Elsewhere:
             known = last_seen.get(process)
             self._seen[process] = known if known is not None and known[0] == t else (t, now)
             quiet_s = now - self._seen[process][1]
-            if quiet_s >= self._silent_s:
-                row["state"] = SILENT
+            row["silent"] = quiet_s >= self._silent_s
             if quiet_s < max(STALE_S, 2 * self._silent_s):
                 rows.append(row)
         if rows or (self.directory / FILE).exists():

@@ -44,7 +44,7 @@ def _row(process: Process, figures: Figures) -> list[object]:
     return [
         process["name"],
         process["pid"],
-        _(process["state"]),
+        _("silent" if process.get("silent") else process["state"]),
         Cell(figures.duration(process.get("age_s")), process.get("age_s"), "lw-nowrap"),
         figures.count(process.get("requests")),
         figures.count(process.get("in_flight")),

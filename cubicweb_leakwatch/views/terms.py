@@ -2,7 +2,8 @@
 
 from cubicweb import _
 
-STATES = (_("starting"), _("serving"), _("draining"), _("stopping"), _("silent"))
+STATES = (_("starting"), _("serving"), _("draining"), _("stopping"))
+SILENT = _("silent")
 KINDS = (
     _("steady"),
     _("warming-up"),

@@ -145,8 +145,8 @@ class HostsTC(CubicWebTC):
         with mock.patch("cubicweb_leakwatch.recording.elsewhere.time.monotonic") as now:
             states = []
             for now.return_value in (0.0, SILENT_S - 1, SILENT_S, 1800.0):
-                states.append([row["state"] for follower in followers for row in follower.update(self.cnx)])
-        assert states == [["serving", "serving"], ["serving", "serving"], ["silent", "serving"], ["silent"]]
+                states.append([row["silent"] for follower in followers for row in follower.update(self.cnx)])
+        assert states == [[False, False], [False, False], [True, False], [True]]
 
     def test_a_damaged_file_about_them_tells_of_nobody(self):
         """Whatever is in it: a number that no float holds, a thousand brackets."""
