@@ -46,6 +46,8 @@ _ENDED_SHARE = 0.05
 _BESIDE_JUMPS = 0.5
 # RSS follows a meter that accounts for this share of its variance.
 _EXPLAINED = 0.85
+# That memory never grew gradually is ruled out below this probability.
+_HARDLY = 0.05
 _COUNTED = {
     "threads": _("threads are started and do not end"),
     "fds": _("files or sockets are opened and not closed"),
@@ -214,6 +216,11 @@ def _calm(meters: Meters) -> Verdict:
         )
     if ended or _has_ended(rss):
         return ended or _ended(meters, rss)
+    # it surely grew, to no end that is seen: what is likeliest is said, and how unsure it is
+    if rss.material and rss.trend.growing > 0.5 and rss.trend.weights["flat"] + rss.trend.weights["step"] < _HARDLY:
+        leak = _leak(meters.likelier_than(0.5))
+        if leak is not None and leak.kind != "fragmentation":
+            return leak
     doubt = rss.trend.growing if rss.material else 0.0
     return Verdict("steady", max(0.5, 1.0 - doubt), "rss", _("no growth that goes on"))
 

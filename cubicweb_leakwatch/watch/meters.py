@@ -1,5 +1,6 @@
 """What each meter of a process does, judged for itself: its trend, and whether it moves enough to matter."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -52,6 +53,7 @@ class Meter:
     swing: float
     points: Array
     known: NDArray[np.bool_]
+    sure: float = SURE
 
     @property
     def large(self) -> bool:
@@ -69,7 +71,7 @@ class Meter:
     @property
     def grows(self) -> bool:
         """Whether it surely goes on growing, by an amount that matters."""
-        return self.trend.growing >= SURE and self.material
+        return self.trend.growing >= self.sure and self.material
 
     @property
     def moved(self) -> bool:
@@ -118,6 +120,12 @@ class Meters:
         """Return how far samples usually are from the trend, robustly, as a deviation."""
         off = values - np.interp(self.history.t, self.trends.t, trend.fitted)
         return spread_of(off[~np.isnan(off)])
+
+    def likelier_than(self, sure: float) -> "Meters":
+        """Return the same meters, of which each grows that is likelier than ``sure`` to."""
+        others = copy.copy(self)
+        others.by_name = {name: dataclasses.replace(meter, sure=sure) for name, meter in self.by_name.items()}
+        return others
 
     @property
     def memory(self) -> Meter:

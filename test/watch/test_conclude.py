@@ -11,6 +11,9 @@ import pytest
 from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.watch.conclude import _seconds_to_limit, conclude, conclude_all
 from cubicweb_leakwatch.watch.finding import Event
+from cubicweb_leakwatch.watch.kinds import judge
+from cubicweb_leakwatch.watch.meters import Meters
+from cubicweb_leakwatch.watch.series import history_of
 
 from .traces import BASE, MIB, START, line, samples, saturating
 
@@ -352,3 +355,17 @@ def test_a_young_life_that_starts_as_those_before_it_is_calm() -> None:
     """A restart is nothing new: each process warms up."""
     lives = life_of(300, 0.0, 1, 0.0, 30 * MIB) + life_of(20, 1600.0, 2, 0.0, 30 * MIB)
     assert conclude(lives).kind in ("steady", "plateau")
+
+
+@pytest.mark.parametrize(("flat", "kind"), [(0.0, "python-objects"), (0.37, "steady")])
+def test_what_surely_grew_is_not_called_steady_for_doubt_about_its_end(flat: float, kind: str) -> None:
+    """Bursts fit no shape well: that it may slow down as well is no reason to say nothing, that it may be flat is."""
+    grown = np.linspace(0, 100 * MIB, 120)
+    meters = Meters(history_of([samples(120, rss=grown, gc_objects=grown / 400, python_blocks=grown / 90)]))
+    weights = {"flat": flat, "step": 0.0, "ending": 0.0, "slowing": 0.37 - flat, "growing": 0.63}
+    for name, meter in meters.by_name.items():
+        if name in ("rss", "held", "gc_objects", "python_blocks"):
+            doubted = dataclasses.replace(meter.trend, growing=0.63, weights=weights)
+            meters.by_name[name] = dataclasses.replace(meter, trend=doubted)
+    verdict = judge(meters)
+    assert (verdict.kind, round(verdict.confidence, 2)) == (kind, 0.63 if kind != "steady" else 0.5)
