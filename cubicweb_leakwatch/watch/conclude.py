@@ -32,6 +32,8 @@ LEAST_SAMPLES = 10
 _FEW_SAMPLES = 20
 _ALONE_SAMPLES = 60
 _START_SAMPLES = 30
+# What has grown since the start by less than this share of the level may still be the start for so many samples.
+_SLIGHT_START, _SLIGHT_START_SAMPLES = 0.05, 120
 _95 = 1.96
 _MOST_LIVES = 6
 _LEAST_LIFE = 3
@@ -86,11 +88,13 @@ class _Case:
 
     @property
     def just_started(self) -> bool:
-        """Whether growth began with the process itself, so short a while ago that it may be its start."""
-        history = self.meters.history
+        """Whether growth began with the process itself, and is so young, or so slight, that it may be its start."""
+        history, rss = self.meters.history, self.meters.by_name["rss"]
+        slight = self.meters.memory.trend.growth < _SLIGHT_START * rss.level
         since = self.meters.by_name[self.verdict.meter].trend.since
         began_with_it = since <= history.t[0] + 0.15 * float(np.ptp(history.t))
-        return len(history.samples) < _START_SAMPLES and int(history.life[-1]) == 0 and began_with_it
+        young = len(history.samples) < (_SLIGHT_START_SAMPLES if slight else _START_SAMPLES)
+        return young and int(history.life[-1]) == 0 and began_with_it
 
     def finding(self, process: str, limit: int | None) -> Finding:
         """Return the finding, without advice."""

@@ -369,3 +369,10 @@ def test_what_surely_grew_is_not_called_steady_for_doubt_about_its_end(flat: flo
             meters.by_name[name] = dataclasses.replace(meter, trend=doubted)
     verdict = judge(meters)
     assert (verdict.kind, round(verdict.confidence, 2)) == (kind, 0.63 if kind != "steady" else 0.5)
+
+
+def test_a_slight_rise_since_the_start_is_no_leak_yet() -> None:
+    """Four per cent in a hundred samples may be the start; twice as much, or for twice as long, is a leak."""
+    few, many = np.linspace(0, 8 * MIB, 100), np.linspace(0, 16 * MIB, 200)
+    for grown, kind in ((few, "not-enough-data"), (2 * few, "python-memory"), (many, "python-memory")):
+        assert conclude(samples(len(grown), rss=grown, python_blocks=grown / 90)).kind == kind
