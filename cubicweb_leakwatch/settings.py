@@ -13,6 +13,9 @@ from cubicweb_leakwatch.watch.policy import Rules, parse_budget, parse_mode, par
 from cubicweb_leakwatch.watch.thinning import Keep, parse_keep
 from cubicweb_leakwatch.watch.units import format_bytes, format_duration, parse_duration, parse_size
 
+USABLE_SHARE = 0.8
+"""Share of the memory that the processes of an instance may have together, when no limit was given."""
+
 
 class Options(Protocol):
     """What ``read_settings`` reads: an instance's configuration, or a plain dict."""

@@ -16,6 +16,8 @@ from cubicweb_leakwatch import probing
 from cubicweb_leakwatch.booting import Boot
 from cubicweb_leakwatch.errors import EXIT_CONFIGURATION, EXIT_DONE, LeakwatchError
 from cubicweb_leakwatch.probe.process import this_process
+from cubicweb_leakwatch.room import read_cgroup_limit
+from cubicweb_leakwatch.settings import USABLE_SHARE, Settings, read_settings
 
 DEFAULT_THREADS = 4
 
@@ -51,6 +53,9 @@ def serve_instance(appid: str) -> int:
         config.repository = lambda vreg=None: booted(boot, config, vreg, stack)
         app = wsgi_application_from_cwconfig(config)
     repo = app.application.registry["cubicweb.repository"]
+    if "LEAKWATCH_PROCESS" not in os.environ:  # no launcher: a service manager, or an orchestrator, starts us anew
+        for name, value in own_limits(read_settings(config), read_cgroup_limit()).items():
+            os.environ.setdefault(name, value)
     boot.confirm_later()
     try:
         serve(
@@ -64,6 +69,21 @@ def serve_instance(appid: str) -> int:
     finally:
         repo.shutdown()
     return EXIT_DONE
+
+
+def own_limits(settings: Settings, cgroup_limit: int | None) -> dict[str, str]:
+    """Return the limits of a worker that serves alone, as a launcher would put them into its environment.
+
+    They are the instance's options. Where no memory limit is set the worker may have four fifths of what its control
+    group grants (bytes), for no successor stands beside it; without such a group it has none.
+    """
+    memory = settings.memory_limit or int(USABLE_SHARE * (cgroup_limit or 0))
+    return {
+        "LEAKWATCH_MEMORY_LIMIT": str(memory),
+        "LEAKWATCH_MAX_REQUESTS": str(settings.max_requests or 0),
+        "LEAKWATCH_MAX_AGE": str(settings.max_age_s or 0),
+        "LEAKWATCH_DRAIN_TIMEOUT": str(settings.drain_timeout_s),
+    }
 
 
 def booted(boot: Boot, config: Any, vreg: Any, stack: ExitStack) -> Any:

@@ -10,11 +10,8 @@ from cubicweb_leakwatch.commands.instance import Instance
 from cubicweb_leakwatch.room import Room
 from cubicweb_leakwatch.serve.run import policy_of
 from cubicweb_leakwatch.serve.spec import Child, LaunchSpec, Limits, Timing
-from cubicweb_leakwatch.settings import Settings
+from cubicweb_leakwatch.settings import USABLE_SHARE, Settings
 from cubicweb_leakwatch.watch.units import format_bytes
-
-USABLE_SHARE = 0.8
-"""Share of the memory that the processes of an instance may have together, when no limit was given."""
 
 SMALLEST_LIMIT = 128 * 1024**2
 """Bytes; a worker of CubicWeb that has just started takes about 80 MiB."""

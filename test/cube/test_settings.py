@@ -8,9 +8,12 @@ from cubicweb.devtools.testlib import CubicWebTC
 
 from cubicweb_leakwatch import site_cubicweb
 from cubicweb_leakwatch.errors import ConfigurationError
+from cubicweb_leakwatch.serve.guard import GuardLimits
+from cubicweb_leakwatch.serve.worker import drain_times, guard_limits
 from cubicweb_leakwatch.settings import options_in_force, read_settings
 from cubicweb_leakwatch.watch.policy import Budget
 from cubicweb_leakwatch.watch.thinning import DAY_S
+from cubicweb_leakwatch.worker import own_limits
 
 DEFAULTS = {name: declared["default"] for name, declared in site_cubicweb.options}
 NAMES = {
@@ -97,3 +100,14 @@ def test_the_limit_in_force_is_told_with_its_unit(monkeypatch):
     told = {option["name"]: option for option in options_in_force({**DEFAULTS, "leakwatch-memory-limit": "167772160"})}
     assert told["leakwatch-memory-limit"]["value"] == "160.0 MiB"
     assert told["leakwatch-memory-limit"]["origin"] == "environment"
+
+
+def test_a_worker_alone_takes_its_limits_from_the_options_or_its_control_group():
+    """Four fifths of what the group grants, for no successor stands beside it; without either there is no limit."""
+    granted, nothing = own_limits(settings(), 1000 * 1024**2), own_limits(settings(), None)
+    assert granted["LEAKWATCH_MEMORY_LIMIT"] == str(800 * 1024**2)
+    assert nothing["LEAKWATCH_MEMORY_LIMIT"] == "0"
+    given = {"memory_limit": "300MiB", "max_requests": 5, "max_age": "1h"}
+    environment = own_limits(settings(**given), 1000 * 1024**2)
+    assert guard_limits(environment) == GuardLimits(300 * 1024**2, 5, 3600.0)
+    assert drain_times(environment).limit_s == 30
