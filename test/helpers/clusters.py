@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,12 +77,14 @@ class Cluster:
         pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
         found = [psutil.Process(pid), *psutil.Process(pid).children()]
         for process in found:
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):  # a helper of the server's that was just ending
+                process.suspend()
         try:
             yield
         finally:
             for process in found:
-                process.resume()
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     @contextmanager
     def dropped(self, iptables: str) -> Iterator[None]:
