@@ -101,7 +101,8 @@ def answering(app: Any, repo: Any) -> Any:
         if not failed:
             return body
         _say_away(environ, failed[0])
-        getattr(body, "close", bool)()
+        if hasattr(body, "close"):
+            body.close()
         return [AWAY_TEXT]
 
     return answer
