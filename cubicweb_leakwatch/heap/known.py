@@ -47,6 +47,15 @@ _KNOWN = [
         "cubicweb.server.repository.Repository._type_cache",
     ),
     Known(
+        r"^ast\.\w+ held by C code",
+        False,
+        _(
+            "Python 3.11 before 3.11.8 and 3.12 before 3.12.2 lose the whole tree when threads parse source at once;"
+            " CubicWeb has the source of a controller parsed at every request"
+        ),
+        "https://github.com/python/cpython/issues/106905",
+    ),
+    Known(
         r"cached_build_user|_build_user\b",
         True,
         _("CubicWeb keeps the last 10 users with the request that loaded each"),

@@ -11,6 +11,7 @@ from cubicweb_leakwatch.heap.known import fingerprint, known_retention
         ("site.APP.registry._view_lookup_cache[…]", False),
         ("app.GRAPH.namespace_manager._NamespaceManager__cache[…]", False),
         ("app.REPO._type_cache[…]", False),
+        ("ast.Module held by C code or a running frame: .body[…] × 3.value.func", False),
         ("cubicweb.pyramid.tools.cached_build_user.__self__.data[…]", True),
         ("app.REPO.querier.rql_cache._data[…]", True),
         ("re._cache[…]", True),
