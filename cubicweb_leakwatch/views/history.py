@@ -12,7 +12,7 @@ from cubicweb_leakwatch.recording.tracks import Track
 from cubicweb_leakwatch.views.figures import Figures, parse_time
 from cubicweb_leakwatch.views.launcher_words import in_words
 from cubicweb_leakwatch.views.markup import Cell, Column, Html, element, join, table
-from cubicweb_leakwatch.views.memory_chart import Forecast, Line, Mark, Words, memory_chart
+from cubicweb_leakwatch.views.memory_chart import STYLES, Forecast, Line, Mark, Words, memory_chart
 from cubicweb_leakwatch.views.span import Span
 
 MAX_POINTS, FEWEST_POINTS, ALL_POINTS = 400, 120, 1600
@@ -31,21 +31,28 @@ LETTERS = {"restart": "R", "deployment": "D", "finding": "F"}
 Sample = dict[str, Any]
 
 
-def slot_names(slots: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def slot_names(slots: Iterable[tuple[str, str]], hosts: Iterable[str] = ()) -> dict[tuple[str, str], str]:
     """Return the name of each slot, a host and a process, with the host only where there are several."""
     known = dict.fromkeys(slots)
-    several = len({host for host, _process in known}) > 1
+    several = len({*hosts, *(host for host, _process in known)} - {""}) > 1
     return {slot: f"{slot[0]}:{slot[1]}" if several and slot[0] else slot[1] for slot in known}
 
 
 def lines_of(
-    tracks: Iterable[Track], limits: dict[str, int | None], findings: Iterable[dict[str, Any]] = ()
+    tracks: Iterable[Track],
+    limits: dict[str, int | None],
+    findings: Iterable[dict[str, Any]] = (),
+    hosts: Iterable[str] = (),
 ) -> list[Line]:
-    """Return a line a slot, by name; ``limits`` are the memory limits by process, ``findings`` those that hold."""
+    """Return a line a slot, by name; ``limits`` are the memory limits by process, ``findings`` those that hold.
+
+    ``hosts`` are those of the instance, of which the tracks may be of some alone.
+    """
     lives: dict[tuple[str, str], list[Track]] = {}
     for track in sorted(tracks, key=lambda track: track.t[0]):
         lives.setdefault((track.host, track.process), []).append(track)
-    names = slot_names(lives)
+    hosts = sorted({*hosts, *(host for host, _process in lives)})
+    names = slot_names(lives, hosts)
     host_of = {process: host for host, process in names}
     most = max(FEWEST_POINTS, min(MAX_POINTS, ALL_POINTS // max(1, len(names))))
     known = {(finding.get("host") or host_of.get(finding["process"], ""), finding["process"]): finding
@@ -59,9 +66,20 @@ def lines_of(
             known.get(slot, {}).get("ceiling"),
             _forecast(known.get(slot, {})),
             (min(min(life.low) for life in lives[slot]), max(max(life.high) for life in lives[slot])),
+            style_of(slot[1], hosts.index(slot[0])),
         )
         for slot in sorted(names, key=lambda slot: natural(names[slot]))
     ]
+
+
+def style_of(process: str, host: int = 0) -> int:
+    """Return the line style of a process on the host of this number: by its name alone, whoever is shown beside it.
+
+    The scheduler has one to itself, the workers take turns with the others; a second host's have those left over.
+    """
+    number = re.search(r"\d+$", process)
+    own = 0 if process == "scheduler" else 1 + (int(number[0]) - 1 if number else len(process)) % (STYLES - 1)
+    return (own + host * STYLES // 2) % STYLES
 
 
 def _measured(lives: Sequence[Track]) -> tuple[Sequence[float], Sequence[float]]:
@@ -136,11 +154,11 @@ def _what(event: dict[str, Any], figures: Figures) -> str:
 
 def chart(
     tracks: Sequence[Track], events: Iterable[dict[str, Any]], limits: dict[str, int | None],
-    findings: Iterable[dict[str, Any]], span: Span, figures: Figures,
+    findings: Iterable[dict[str, Any]], span: Span, figures: Figures, hosts: Iterable[str] = (),
 ) -> Html:  # fmt: skip
     """Return the chart of recorded memory with its tables; a sentence where nothing was recorded.
 
-    ``findings`` are those that hold, where the chart ends now: they tell how it goes on.
+    ``findings`` are those that hold, where the chart ends now: they tell how it goes on. ``hosts`` are the instance's.
     """
     _ = figures._
     if not tracks:
@@ -149,7 +167,7 @@ def chart(
             _("Nothing was recorded in this time. The scheduler records every leakwatch-interval: does it run?"),
             class_="lw-verdict lw-open",
         )
-    lines = lines_of(tracks, limits, findings)
+    lines = lines_of(tracks, limits, findings, hosts)
     marks = marks_of(events, figures)
     words = Words(
         _("Recorded memory of the processes"), described(lines, marks, figures), _("MiB"), _("limit"), _("ceiling"),

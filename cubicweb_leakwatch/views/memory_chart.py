@@ -60,6 +60,13 @@ class Line:
     forecast: Forecast | None = None
     extremes: tuple[float, float] | None = None
     """Lowest and highest of what was measured, where the points are means."""
+    style: int = 0
+    """Which of the line styles: it goes with the process, whatever else is shown beside it."""
+
+    @property
+    def css(self) -> str:
+        """The classes of its strokes."""
+        return f"lw-line lw-style-{self.style % STYLES + 1}"
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ def memory_chart(
         *_times((x.low, x.high), x, words.day),
         *_marks(marks, x),
         *(part for line in lines for part in _forecast(line, words, x, y)),
-        *(_series(line, index, x, y) for index, line in enumerate(lines)),
+        *(_series(line, x, y) for line in lines),
         *_limit_lines(lines, y, words.limit),
         *_ceilings(lines, y, words),
         *_names(lines, y),
@@ -230,21 +237,20 @@ def _path(points: Iterable[tuple[float, float]], x: Scale, y: Scale) -> Html:
     return Html("M" + " L".join(f"{x(t)},{y(value)}" for t, value in points))
 
 
-def _series(line: Line, index: int, x: Scale, y: Scale) -> Html:
+def _series(line: Line, x: Scale, y: Scale) -> Html:
     """Return a line with its numbers, for the script that shows them under the pointer."""
     numbers = Html(" ".join([f"{t:.0f}:{value:.0f}" for t, value in line.points]))
-    return element("g", *_line(line, index, x, y), class_="lw-series", data_name=line.name, data_points=numbers)
+    return element("g", *_line(line, x, y), class_="lw-series", data_name=line.name, data_points=numbers)
 
 
-def _line(line: Line, index: int, x: Scale, y: Scale) -> Iterator[Html]:
-    css = f"lw-line lw-style-{index % STYLES + 1}"
+def _line(line: Line, x: Scale, y: Scale) -> Iterator[Html]:
     for piece in pieces(line.points, line.births):
         if len(piece) == 1:
-            yield element("circle", cx=x(piece[0][0]), cy=y(piece[0][1]), r=2.5, class_=f"{css} lw-dot")
+            yield element("circle", cx=x(piece[0][0]), cy=y(piece[0][1]), r=2.5, class_=f"{line.css} lw-dot")
         else:
             ways = zip(x.all([t for t, _value in piece]), y.all([value for _t, value in piece]), strict=True)
             points = Html(" ".join([f"{across:.1f},{up:.1f}" for across, up in ways]))
-            yield element("polyline", points=points, class_=css, fill="none")
+            yield element("polyline", points=points, class_=line.css, fill="none")
 
 
 def pieces(points: Sequence[tuple[float, float]], births: Sequence[float] = ()) -> list[Sequence[tuple[float, float]]]:
@@ -261,21 +267,20 @@ def pieces(points: Sequence[tuple[float, float]], births: Sequence[float] = ()) 
 
 def _names(lines: Sequence[Line], y: Scale) -> Iterator[Html]:
     """Name each line at its end; names that would overlap move down, and those without room are counted."""
-    ends = sorted((y(line.points[-1][1]), index, line.name) for index, line in enumerate(lines) if line.points)
+    ends = sorted((line for line in lines if line.points), key=lambda line: y(line.points[-1][1]))
     lowest = float("-inf")
-    for place, (wanted, index, name) in enumerate(ends):
-        lowest = max(wanted + 4, lowest + NAME_HEIGHT)
+    for place, line in enumerate(ends):
+        lowest = max(y(line.points[-1][1]) + 4, lowest + NAME_HEIGHT)
         if lowest > HEIGHT - NAME_HEIGHT and len(ends) - place > 1:
             yield element(
                 "text", f"+{len(ends) - place}", x=WIDTH - RIGHT + 28, y=min(lowest, HEIGHT - 3), class_="lw-name"
             )
             break
-        css = f"lw-name lw-name-{index % STYLES + 1}"
+        css = f"lw-name lw-name-{line.style % STYLES + 1}"
         key = element(
-            "line", x1=WIDTH - RIGHT + 4, x2=WIDTH - RIGHT + 24, y1=lowest - 4, y2=lowest - 4,
-            class_=f"lw-line lw-style-{index % STYLES + 1}",
+            "line", x1=WIDTH - RIGHT + 4, x2=WIDTH - RIGHT + 24, y1=lowest - 4, y2=lowest - 4, class_=line.css
         )  # fmt: skip
-        yield join([key, element("text", _fitting(name), x=WIDTH - RIGHT + 28, y=lowest, class_=css)])
+        yield join([key, element("text", _fitting(line.name), x=WIDTH - RIGHT + 28, y=lowest, class_=css)])
 
 
 def _fitting(name: str) -> Html:

@@ -44,10 +44,11 @@ def test_the_chart_can_be_read_aloud() -> None:
 
 def test_every_line_has_its_name_and_its_own_style() -> None:
     """Not colour alone: the dash pattern goes with the class."""
-    tree = drawn(growing("web-1"), growing("web-2"))
+    samples = [sample(NOW + 60 * i, process=name) for i in range(3) for name in ("web-1", "web-2")]
+    tree = drawn(*history.lines_of(tracks_of_samples(samples), {}))
     lines = [node.get("class") for node in tree.iter(f"{SVG}polyline")]
     texts = [node.text for node in tree.iter(f"{SVG}text")]
-    assert lines == ["lw-line lw-style-1", "lw-line lw-style-2"]
+    assert lines == ["lw-line lw-style-2", "lw-line lw-style-3"]
     assert {"web-1", "web-2"} <= set(texts)
 
 
@@ -205,6 +206,16 @@ def test_hosts_are_named_where_there_are_several() -> None:
     assert [line.name for line in history.lines_of(tracks_of_samples(one), {})] == ["web-1", "web-2"]
     two = [sample(NOW, host="a"), sample(NOW, host="b")]
     assert [line.name for line in history.lines_of(tracks_of_samples(two), {})] == ["a:web-1", "b:web-1"]
+
+
+def test_a_process_keeps_its_name_and_style_whoever_is_shown_beside_it() -> None:
+    """A narrower time may leave a process out, or a whole host."""
+    names = ("scheduler", "web-1", "web-2")
+    of_all = {(host, name): sample(NOW, host=host, process=name) for host in "ab" for name in names}
+    lines = history.lines_of(tracks_of_samples(list(of_all.values())), {})
+    alone = [history.lines_of(tracks_of_samples([one]), {}, hosts=["a", "b"])[0] for one in of_all.values()]
+    assert [(line.name, line.style) for line in alone] == [(line.name, line.style) for line in lines]
+    assert len({line.style for line in lines}) == len(lines)
 
 
 def test_hostile_names_are_text_in_chart_and_tables() -> None:

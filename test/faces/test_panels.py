@@ -161,7 +161,12 @@ class PanelsTC(WebCWTC):
         """A scheduler has looping tasks."""
         kept = {"view": "task shop.poll", "bytes_per_request": 1024.0, "share": 0.8}
         self.answers.findings = [finding(process="scheduler", views=[kept])]
-        assert "<dt>Task</dt><dd>shop.poll (80 %)</dd>" in self.panel("findings")
+        text = self.panel("findings")
+        assert "<dt>Task</dt><dd>shop.poll (80 %)</dd>" in text
+        assert "Looping tasks that keep memory" in text
+        assert "A run keeps" in text
+        assert "Views whose requests" not in text
+        assert "task shop.poll<" not in text
 
     def test_no_finding_is_said(self):
         """It takes some time."""

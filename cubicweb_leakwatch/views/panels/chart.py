@@ -28,15 +28,19 @@ class ChartPanel(Panel):
 
     def content(self) -> Html:
         """Return the links to other times, the chart, and its numbers; no object is made of each sample."""
-        tracks = self.sheet.recorded["tracks"]
-        shown = history.chart(tracks, self._events(), self._limits(), self._foreseen(), self.sheet.span, self.figures)
+        tracks, living = self.sheet.recorded["tracks"], self._living()
+        limits = {process["name"]: process.get("limit") for process in living}
+        hosts = {process["host"] for process in living if process.get("host")}
+        shown = history.chart(
+            tracks, self._events(), limits, self._foreseen(), self.sheet.span, self.figures, hosts
+        )  # fmt: skip
         return join([self._spans(), shown])
 
-    def _limits(self) -> dict[str, int | None]:
+    def _living(self) -> list[dict[str, Any]]:
         try:
-            return {process["name"]: process.get("limit") for process in self.sheet.status["processes"]}
+            return list(self.sheet.status["processes"])
         except LeakwatchError:
-            return {}
+            return []
 
     def _foreseen(self) -> list[dict[str, Any]]:
         """Return the findings from which the chart is continued: those that hold, where it ends now."""

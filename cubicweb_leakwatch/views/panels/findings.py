@@ -175,16 +175,30 @@ class FindingsPanel(Panel):
         return table(_("Types that grow with the memory"), columns, rows)
 
     def _views(self, views: list[dict[str, Any]]) -> Html:
+        """Return the views whose requests keep memory, and the looping tasks whose runs do."""
+        _ = self._
+        tasks = [view for view in views if _task_or_view(view["view"])[0]]
+        requests = [view for view in views if view not in tasks]
+        of_views = self._shares(_("Views whose requests keep memory"), _("View"), _("A request keeps"), requests)
+        of_tasks = self._shares(_("Looping tasks that keep memory"), _("Task"), _("A run keeps"), tasks)
+        return join([of_views, of_tasks])
+
+    def _shares(self, caption: str, who: str, each: str, views: list[dict[str, Any]]) -> Html | None:
         _, figures = self._, self.figures
         columns = [
-            Column(_("View")),
-            Column(_("A request keeps"), _("KiB"), number=True),
+            Column(who),
+            Column(each, _("KiB"), number=True),
             Column(_("Share of the growth"), "%", number=True),
         ]
         rows = [
-            [view["view"], figures.kib(view["bytes_per_request"]), figures.count(100 * view["share"])] for view in views
+            [
+                _task_or_view(view["view"])[1],
+                figures.kib(view["bytes_per_request"]),
+                figures.count(100 * view["share"]),
+            ]
+            for view in views
         ]
-        return table(_("Views whose requests keep memory"), columns, rows)
+        return table(caption, columns, rows) if rows else None
 
     def _ticket(self, finding: dict[str, Any]) -> Html:
         """Return the finding as plain text in English; a script makes its button copy it."""
