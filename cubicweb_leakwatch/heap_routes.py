@@ -31,13 +31,14 @@ def includeme(config: Configurator, context: type) -> None:
 def look(request: Request) -> Response:
     """Take a look (form fields ``process``, ``kind``, ``type``), then lead to the page that shows what is kept."""
     process, kind = request.POST.get("process") or "", request.POST.get("kind") or ""
+    type_name = (request.POST.get("type") or "").strip()
     told = {}
     try:
-        request.cw_cnx.call_service(
-            "leakwatch_look", process=process, kind=kind, type_name=(request.POST.get("type") or "").strip()
-        )
+        request.cw_cnx.call_service("leakwatch_look", process=process, kind=kind, type_name=type_name)
     except LeakwatchError as error:
         told["__message"] = _sentence(request, error)
+        if kind == looks.HOLDERS:
+            told["type"] = type_name  # to be corrected, not typed again
     page = request.cw_request.build_url("view", vid="gc", process=process, show="kept", **told)
     return HTTPSeeOther(location=page if told else f"{page}#lw-{kind if kind in looks.KINDS else 'look'}")
 

@@ -18,6 +18,9 @@ from cubicweb_leakwatch.probe.client import ProbeAddress, choose
 from cubicweb_leakwatch.reports import ANALYSIS_TIMEOUT_S, TURN_S, report_path, turn
 
 RETAINED, HOLDERS, MARK, GROWTH = KINDS = ("retained", "holders", "mark", "growth")
+TAKEN = ("taken_at", "bytes", "objects", "pause_ms", "elapsed_ms", "partial")
+"""What is kept of a dump; a process that has not been replaced since an upgrade may leave some of it out."""
+
 LIMIT = 20
 DOT_LIMIT_S = 5.0
 PICTURES = {"svg": "image/svg+xml", "dot": "text/vnd.graphviz"}
@@ -37,7 +40,7 @@ def take_look(
         raise LeakwatchError("say which type", "the types stand in the table of the gc page", "usage")
     address = choose(directory, process)[0]
     with turn(directory, wait_s), live.taken_dump(address) as dump:
-        found = {"taken": {key: dump[key] for key in ("bytes", "objects", "pause_ms", "elapsed_ms")}}
+        found = {"taken": {key: dump.get(key) for key in TAKEN}}
         report_path(directory, address.name, address.pid).parent.mkdir(mode=0o700, exist_ok=True)
         found |= _LOOKS[kind](directory, address, dump["path"], type_name)
         _keep(directory, address, kind, found)
@@ -95,7 +98,8 @@ def _growth(directory: Path, address: ProbeAddress, dump: str, _type: str) -> di
     if not before.exists():
         raise LeakwatchError("there is no earlier dump to compare with", "set a mark first", "no-mark")
     found = _analysed("analyze", "--limit", str(LIMIT), "--baseline", str(before), dump)
-    return {key: found[key] for key in ("growth", "dump")}
+    marked = kept_looks(directory, str(address.pid)).get(MARK, {}).get("taken", {})
+    return {"growth": found["growth"], "dump": found["dump"], "marked_at": marked.get("taken_at")}
 
 
 _LOOKS = {RETAINED: _retained, HOLDERS: _holders, MARK: _mark, GROWTH: _growth}

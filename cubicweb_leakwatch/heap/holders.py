@@ -11,6 +11,7 @@ from cubicweb_leakwatch.heap.graph import HeapGraph, Ints, read_graph
 from cubicweb_leakwatch.heap.known import fingerprint, known_retention
 from cubicweb_leakwatch.heap.reach import AT_EXIT, OURSELVES, THREAD, TRASH, UNEXPLAINED, Reach, reach
 from cubicweb_leakwatch.heap.words import Link, Sentence, links, path_of, short_name
+from cubicweb_leakwatch.plain_text import clean
 
 EXAMINED = 1000
 NOBODY = "nothing in Python holds it"
@@ -26,14 +27,19 @@ class Group:
 
 
 def find_types(graph: HeapGraph, name: str) -> list[bool]:
-    """Return which types are meant by a full name, or by a class name alone. Raises LeakwatchError when none is."""
-    exact = [info.name == name for info in graph.types]
-    if any(exact):
-        return exact
-    last = [info.name.rpartition(".")[2] == name for info in graph.types]
-    if any(last):
-        return last
+    """Return which types are meant by a full name, as it is or as it is shown, or by a class name alone.
+
+    Raises LeakwatchError when none is.
+    """
+    for known in (str, clean, _class_name):
+        meant = [known(info.name) == name for info in graph.types]
+        if any(meant):
+            return meant
     raise LeakwatchError(f"no object of type {name} is in this heap", "leak-gc lists the types", "unknown-type")
+
+
+def _class_name(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def group_by_holder(graph: HeapGraph, found: Reach, rows: Ints, *, examined: int = EXAMINED) -> list[Group]:

@@ -186,6 +186,7 @@ class Answers:
         )
         return {
             "path": taken.path,
+            "taken_at": header["taken_at"],
             "bytes": taken.bytes,
             "objects": taken.objects,
             "pause_ms": taken.pause_ms,

@@ -62,7 +62,20 @@ def _part(sheet: Sheet, process: str, kind: str, kept: dict[str, Found], label: 
     form = (
         _type_form(sheet, fields, label, found) if kind == HOLDERS else sheet.button("leakwatch-look", label, **fields)
     )
-    return join([head, form, None if found is None else show(found, sheet, process)])
+    if found is None:
+        return join([head, form])
+    return join([head, form, _taken(found.get("taken") or {}, sheet.figures), show(found, sheet, process)])
+
+
+def _taken(taken: Found, figures: Figures) -> Html | None:
+    """Return when a look was taken, and whether it saw all there is."""
+    words, told = figures._, []
+    if taken.get("taken_at"):
+        cost = words("the process stood still for %s ms") % figures.number(taken.get("pause_ms"), 1)
+        told.append(element("p", figures.time(taken["taken_at"]), figures.colon, cost, class_="lw-note"))
+    if taken.get("partial"):
+        told.append(element("p", words("Partial answer: %s") % taken["partial"], class_="lw-verdict lw-warn"))
+    return join(told) if told else None
 
 
 def _type_form(sheet: Sheet, fields: dict[str, str], label: str, found: Found | None) -> Html:
@@ -108,7 +121,7 @@ def _suspects(rows: list[Found], figures: Figures) -> Html:
             Cell(figures.number(100 * row["share"], 1), row["share"]),
             Cell(row["holder"], css="lw-type"),
             _known(row, figures),
-            Cell(row["fingerprint"], css="lw-type"),
+            element("code", row["fingerprint"], class_="lw-nowrap"),
         )
         for row in rows
     ]
@@ -181,7 +194,8 @@ def _group(group: Found, figures: Figures) -> Html:
 
 def _picture(found: Found, sheet: Sheet, process: str) -> Html:
     words = sheet._
-    dot = element("a", words("The graph as dot text"), href=sheet.address("_leakwatch/holders.dot", process=process))
+    text = sheet.address("_leakwatch/holders.dot", process=process)
+    dot = element("a", words("The graph as dot text"), href=text, class_="lw-next")
     if not found.get("picture"):
         return element("p", dot)
     source = sheet.address("_leakwatch/holders.svg", process=process)
@@ -216,4 +230,7 @@ def _growth(found: Found, sheet: Sheet, _process: str) -> Html:
         )
         for row in found["growth"]
     ]
-    return table(words("New since the mark, and what holds it"), columns, rows)
+    shown = table(words("New since the mark, and what holds it"), columns, rows)
+    if not found.get("marked_at"):
+        return shown
+    return join([element("p", words("Since the mark of"), " ", figures.time(found["marked_at"])), shown])

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from pyramid.csrf import get_csrf_token
 
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.recording import kept_chart
 from cubicweb_leakwatch.views.figures import Figures
 from cubicweb_leakwatch.views.markup import Html, element
@@ -72,7 +73,8 @@ class Sheet:
         """Return a form of one button that posts ``fields`` to ``action``."""
         values = {"csrf_token": get_csrf_token(self.request._request), **fields}
         hidden = [element("input", type="hidden", name=name, value=value) for name, value in values.items()]
-        described = f"{label} {fields['process']}" if "process" in fields else None
+        named = fields.get("process", "")
+        described = None if clean(named) in label else f"{label} {named}"
         do = element("button", label, type="submit", class_="lw-do", aria_label=described)
         return element("form", *hidden, do, action=self.address(action), method="post", class_="lw-action")
 

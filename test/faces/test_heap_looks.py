@@ -94,6 +94,29 @@ class LooksTC(PyramidWebCWTC):
         assert "process=web-1" in answer.location and "show=kept" in answer.location
         assert answer.location.endswith("#lw-holders")
 
+    def test_a_type_that_is_not_there_is_to_be_corrected(self):
+        """What was typed stands in the form again, beside what was wrong with it."""
+        self.login()
+        page = self.webapp.get("/?vid=gc&process=web-1&show=kept", status=200)
+        form = next(form for form in page.forms.values() if "type" in form.fields)
+        form["type"] = "app.Entyr"
+        self.outcome = LeakwatchError("no object of type app.Entyr is in this heap", "", "no-type")
+        told = form.submit(status=303).follow(status=200)
+        assert "no object of type app.Entyr" in told.text
+        assert next(form for form in told.forms.values() if "type" in form.fields)["type"].value == "app.Entyr"
+
+    def test_each_look_says_when_it_was_taken(self):
+        """What grew since the mark says since when, and what a partial copy leaves out is no clean heap."""
+        self.login()
+        taken = {"taken_at": "2026-01-02T03:04:05Z", "pause_ms": 3.25, "partial": "no room"}
+        grown = {**FOUND[looks.GROWTH], "taken": taken, "marked_at": "2026-01-01T01:02:03Z"}
+        self.answers.further = {looks.MARK: FOUND[looks.MARK], looks.GROWTH: grown}
+        text = self.webapp.get("/?vid=gc&process=web-1&show=kept", status=200).text
+        assert '<time datetime="2026-01-02T03:04:05Z">' in text
+        assert "the process stood still for 3.2 ms" in text
+        assert "Partial answer: no room" in text
+        assert 'Since the mark of <time datetime="2026-01-01T01:02:03Z">' in text
+
     def test_following_a_link_looks_at_nothing(self):
         """An address does not start a look."""
         self.login()

@@ -13,6 +13,7 @@ import pytest
 from cubicweb_leakwatch import looks, reports
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.heap.analyze import analyze
+from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.probe.client import find_probes
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +80,8 @@ def test_holders_have_a_picture_that_a_hostile_name_cannot_break(directory: Path
         svg = looks.kept_picture(directory, "web-1", "svg") or b""
         assert b"<script>" not in svg and b"&lt;script&gt;" in svg
     assert looks.kept_picture(directory, "web-1", "../x") is None
+    as_shown = looks.take_look(directory, "web-1", looks.HOLDERS, type_name=clean(NAME))
+    assert as_shown["instances"] >= found["instances"]
 
 
 def test_growth_wants_a_mark(directory: Path):
@@ -88,7 +91,7 @@ def test_growth_wants_a_mark(directory: Path):
     looks.take_look(directory, "web-1", looks.MARK)
     assert (directory / "reports").stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in (directory / "reports").iterdir()} == {0o600}
-    assert looks.take_look(directory, "web-1", looks.GROWTH).keys() == {"taken", "growth", "dump"}
+    assert looks.take_look(directory, "web-1", looks.GROWTH).keys() == {"taken", "growth", "dump", "marked_at"}
     (kept,) = (directory / "reports").glob("*.dump")
     assert analyze(str(kept))["suspects"][0]["type"] == NAME
 
