@@ -5,16 +5,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from cubicweb_leakwatch.watch.finding import iso_utc
 from cubicweb_leakwatch.watch.units import format_bytes
 
 Process = dict[str, Any]
 RECORDED_AFTER_S = 900.0
-"""A scheduler that has run for so long has drawn conclusions, if it records at all."""
+"""A scheduler that has run for so long, and for two intervals, has drawn conclusions, if it records at all."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found out; ``None`` for what could not be. Memory in bytes."""
+    """What was found out; ``None`` for what could not be. Memory in bytes, ``overdue_since`` in Unix seconds."""
 
     name: str
     processes: tuple[Process, ...] = ()
@@ -22,6 +23,7 @@ class Facts:
     strangers: tuple[str, ...] = ()
     launcher: dict[str, Any] | None = None
     findings: int = 0
+    overdue_since: float | None = None
     directory: str = ""
     directory_mode: int | None = None
     directory_is_ours: bool = True
@@ -70,8 +72,13 @@ def recording(facts: Facts) -> Iterator[Problem]:
         yield Problem(
             "W003", "no scheduler runs: nothing is recorded", f"run cubicweb-ctl leak-collect {facts.name} beside it"
         )
-    elif not facts.findings and max(process["age_s"] for process in schedulers) > RECORDED_AFTER_S:
-        yield Problem("W005", "the scheduler draws no conclusions", "see its log for leakwatch.collect")
+    elif _should_have_concluded(schedulers, facts) and (facts.overdue_since is not None or not facts.findings):
+        since = "" if facts.overdue_since is None else f": none since {iso_utc(facts.overdue_since)}"
+        yield Problem("W005", f"the scheduler draws no conclusions{since}", "see its log for leakwatch.collect")
+
+
+def _should_have_concluded(schedulers: list[Process], facts: Facts) -> bool:
+    return max(process["age_s"] for process in schedulers) > max(RECORDED_AFTER_S, 2 * (facts.interval_s or 0.0))
 
 
 def limits(facts: Facts) -> Iterator[Problem]:
@@ -148,7 +155,8 @@ HINTS: dict[str, tuple[str, str]] = {
     ),
     "W005": (
         "the scheduler draws no conclusions",
-        "It has run for a quarter of an hour and left no finding: its log names the reason under leakwatch.collect.",
+        "It has run for a quarter of an hour and left no finding, or its last one is more than five minutes and three"
+        " intervals old: its log names the reason under leakwatch.collect.",
     ),
     "W006": (
         "a worker has no memory limit",

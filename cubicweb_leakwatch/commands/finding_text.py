@@ -14,6 +14,12 @@ FINDING_CSV = (
 """Columns of findings under ``--csv``."""
 
 
+def by_urgency(finding: dict[str, Any]) -> tuple[bool, float]:
+    """Sort leaks first, the one that reaches its limit first before the others."""
+    left = finding.get("seconds_to_limit") if finding.get("leak") else None
+    return not finding.get("leak"), float("inf") if left is None else left
+
+
 def finding_lines(finding: dict[str, Any], screen: Screen) -> Iterator[str]:
     """Return the sentence, then what it rests on; ``finding`` is in the documented shape."""
     style = ("bold", "red") if finding.get("leak") else ("bold",)

@@ -16,7 +16,7 @@ from cubicweb_leakwatch.commands.running import require_cube
 from cubicweb_leakwatch.commands.terminal import Screen, wrapped
 from cubicweb_leakwatch.errors import EXIT_DONE, EXIT_FAILED, LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
-from cubicweb_leakwatch.recording.conclusions import read_findings
+from cubicweb_leakwatch.recording.conclusions import overdue_since, read_findings
 
 
 class LeakDoctor(Command):
@@ -67,6 +67,7 @@ def examine(instance: Instance) -> checkup.Facts:
         silent=tuple(silent),
         launcher=_launcher(instance),
         findings=len(read_findings(instance.runtime_dir)),
+        overdue_since=overdue_since(instance.runtime_dir, interval_s),
         directory=str(instance.runtime_dir),
         directory_mode=mode,
         directory_is_ours=ours,

@@ -7,7 +7,7 @@ from typing import Any
 
 from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.csv_text import Table
-from cubicweb_leakwatch.commands.finding_text import FINDING_CSV, finding_lines
+from cubicweb_leakwatch.commands.finding_text import FINDING_CSV, by_urgency, finding_lines
 from cubicweb_leakwatch.commands.options import PROCESS, Option
 from cubicweb_leakwatch.commands.repository import connection
 from cubicweb_leakwatch.commands.terminal import Screen
@@ -39,6 +39,7 @@ class LeakFindings(Command):
                 with connection(instance) as cnx:
                     samples = spread_samples(cnx, this_host(), time.time())
                 found = conclude_apart(samples, {}) if samples else []
+            found = sorted(found, key=by_urgency)
         return [finding for finding in found if asked.process in (None, finding["process"])]
 
     def lines(self, data: list[dict[str, Any]], asked: Namespace, screen: Screen) -> Iterable[str]:

@@ -220,7 +220,9 @@ def _forecast(line: Line, words: Words, x: Scale, y: Scale) -> Iterator[Html]:
     cone = [*low, *reversed(high)]
     told = element("title", f"{line.name}{words.colon}{words.forecast}")
     yield element("path", told, d=Html(_path(cone, x, y) + "Z"), class_="lw-cone")
-    yield element("path", d=_path(_ahead(start, line.forecast.rate, x, y), x, y), class_="lw-ahead", fill="none")
+    yield element(
+        "path", d=_path(_ahead(start, line.forecast.rate, x, y), x, y), class_=f"{line.css} lw-ahead", fill="none"
+    )
 
 
 def _ahead(start: tuple[float, float], rate: float, x: Scale, y: Scale) -> list[tuple[float, float]]:

@@ -14,6 +14,9 @@ SOON_S = 60.0
 """A time to the limit below this is told as "now": it is shorter than what a sample or a restart takes."""
 
 LONGEST_NAME = 100
+TOLD = 5
+"""Processes beside the worst of which each has its sentence."""
+
 ENOUGH_SAMPLES = 12
 """Samples from which on something may be concluded."""
 
@@ -22,15 +25,17 @@ def verdict(processes: Sequence[Process], figures: Figures, then: Html | None = 
     """Return the worst that is known of the processes (one a slot), as a strip across the page; ``then`` ends it."""
     _ = figures._
     alarms = [sentence for process in processes for sentence in _alarms(process, figures)]
-    leaks = [_leak(process, figures) for process in _leaking(processes)]
-    if alarms or leaks:
-        return _strip(" ".join(leaks + alarms), "lw-bad", then)
+    leaking = _leaking(processes)
+    if alarms or leaking:
+        told = [_leak(process, figures) for process in leaking[:1]]
+        told += [_some([_leaks(process, figures) for process in leaking[1:]], figures), _some(alarms, figures)]
+        return _strip(told, "lw-bad", then)
     judged = [process for process in processes if process.get("verdict") not in (None, "not-enough-data")]
     if judged:
         grows = [_("%(process)s: %(kind)s.") % {"process": process["name"], "kind": _(process["verdict"])}
                  for process in judged if process["verdict"] != "steady"]  # fmt: skip
-        return _strip(" ".join([_("No leak seen."), *grows]), "", then)
-    return _strip(_waiting(processes, figures), "lw-open", then)
+        return _strip([_("No leak seen."), _some(grows, figures)], "", then)
+    return _strip([_waiting(processes, figures)], "lw-open", then)
 
 
 def needs_look(processes: Sequence[Process]) -> Process | None:
@@ -82,14 +87,28 @@ def _waiting(processes: Sequence[Process], figures: Figures) -> str:
     }
 
 
-def _leak(process: Process, figures: Figures) -> str:
+def _some(sentences: Sequence[str], figures: Figures) -> str:
+    """Return the first sentences, and how many there are beside them: fifty would not be read."""
+    more = [figures._("And %s more.") % figures.number(len(sentences) - TOLD)] if len(sentences) > TOLD + 1 else []
+    return " ".join([*sentences[: TOLD if more else None], *more])
+
+
+def _leaks(process: Process, figures: Figures) -> str:
     _ = figures._
-    told = _("%(process)s leaks (%(kind)s), %(rate)s.") % {
-        "process": process["name"],
-        "kind": _(process["verdict"]),
-        "rate": figures.rate(process.get("rate_bytes_per_h")),
-    }
-    parts = [told]
+    return str(
+        _("%(process)s leaks (%(kind)s), %(rate)s.")
+        % {
+            "process": process["name"],
+            "kind": _(process["verdict"]),
+            "rate": figures.rate(process.get("rate_bytes_per_h")),
+        }
+    )
+
+
+def _leak(process: Process, figures: Figures) -> str:
+    """Return all that is to be said of the process that comes first."""
+    _ = figures._
+    parts = [_leaks(process, figures)]
     if process.get("since"):
         parts.append(_("It has grown since %s.") % figures.moment(process["since"]))
     if process.get("culprits"):
@@ -125,6 +144,7 @@ def _alarms(process: Process, figures: Figures) -> list[str]:
     return found
 
 
-def _strip(sentence: str, css: str, then: Html | None) -> Html:
-    told = element("p", sentence, role="status")
-    return element("div", told, then, class_=f"lw-verdict {css}".strip())
+def _strip(sentences: Sequence[str], css: str, then: Html | None) -> Html:
+    """Return the strip: what matters most in a line of its own, then the rest."""
+    told = [element("p", sentence) for sentence in sentences if sentence]
+    return element("div", element("div", *told, role="status"), then, class_=f"lw-verdict {css}".strip())

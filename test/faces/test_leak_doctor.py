@@ -36,6 +36,7 @@ def test_a_good_set_up_has_no_problem() -> None:
         ({"processes": (process(),)}, "W003"),
         ({"interval_s": None}, "W004"),
         ({"findings": 0}, "W005"),
+        ({"overdue_since": 1_700_000_000.0}, "W005"),
         ({"processes": (process(limit=None), process("scheduler", role="scheduler"))}, "W006"),
         ({"memory_total": GIB // 4}, "W007"),
         ({"launcher": None}, "W008"),
@@ -58,6 +59,12 @@ def test_a_scheduler_that_has_just_started_is_given_time() -> None:
     """No conclusion in its first quarter of an hour is no problem."""
     young = (process(), process("scheduler", role="scheduler", age_s=60.0))
     assert problems(dataclasses.replace(WELL, processes=young, findings=0)) == []
+    assert problems(dataclasses.replace(WELL, processes=young, overdue_since=1_700_000_000.0)) == []
+
+
+def test_a_scheduler_that_records_once_an_hour_is_given_two() -> None:
+    """A quarter of an hour is four times nothing there."""
+    assert problems(dataclasses.replace(WELL, findings=0, interval_s=3600.0)) == []
 
 
 def test_the_command_exits_1_with_a_problem(

@@ -96,6 +96,21 @@ class PanelsTC(WebCWTC):
         assert places == sorted(places)
         assert "Look into d" in text
 
+    def test_fifty_leaks_are_no_fifty_sentences(self):
+        """The worst one whole, some by name and rate, the rest by number; their findings stand in that order."""
+        leak = {"verdict": "native", "leak": True, "since": "2026-01-02T02:00:00Z"}
+        lefts = {f"web-{number}": 90000.0 - 1000 * number for number in range(1, 51)}
+        self.answers.status = status(*(process(name, seconds_to_limit=left, **leak) for name, left in lefts.items()))
+        found = [finding(process=name, seconds_to_limit=left, closed_at=None) for name, left in lefts.items()]
+        self.answers.findings = found
+        text = self.panel("verdict")
+        assert text.count("It has grown since") == 1
+        assert text.index("web-50 leaks") < text.index("It has grown since") < text.index("web-49 leaks")
+        assert "web-45 leaks" in text and "web-44 leaks" not in text
+        assert "And 44 more." in text
+        text = self.panel("findings")
+        assert text.index(">web-50: ") < text.index(">web-2: ") < text.index(">web-1: ")
+
     def test_a_slot_is_named_once(self):
         """While its worker is replaced there are two processes of that name."""
         self.answers.status = status(

@@ -145,6 +145,15 @@ class StatesTC(PyramidWebCWTC):
         self.answers.findings = [finding(process=name, kind="steady", leak=False, closed_at=None) for name in names]
         self.show("fifty-processes", "web-49", "scheduler", "steady: web-1, web-2")
 
+    def test_fifty_leaks(self):
+        """What leaks in one view leaks in every worker that serves it: the worst is told, the others are counted."""
+        names = [f"web-{number}" for number in range(1, 50)]
+        leak = {"verdict": "python-objects", "leak": True, "culprits": [LONG], "uss": 99 * MIB, "limit": 100 * MIB}
+        self.answers.status = status(*(process(name, seconds_to_limit=7200.0, **leak) for name in names))
+        self.answers.samples = self.history(*names)
+        self.answers.findings = [finding(process=name, closed_at=None) for name in names]
+        self.show("fifty-leaks", "And 43 more.", "And 44 more.")
+
     def test_a_leak(self):
         """Names as long as a book, and hostile ones: text, that breaks where it must."""
         leaking = {"verdict": "python-objects", "leak": True, "culprits": [LONG], "holder": f"{LONG}.cache[…]"}

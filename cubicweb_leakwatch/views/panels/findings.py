@@ -5,13 +5,14 @@ from typing import Any
 
 from cubicweb import _
 
-from cubicweb_leakwatch.commands.finding_text import finding_lines
+from cubicweb_leakwatch.commands.finding_text import by_urgency, finding_lines
 from cubicweb_leakwatch.commands.terminal import Screen
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.plain_text import clean
 from cubicweb_leakwatch.views.conclusions import MEANINGS, NEXT_STEPS
+from cubicweb_leakwatch.views.gc_report import type_cell
 from cubicweb_leakwatch.views.history import natural
-from cubicweb_leakwatch.views.markup import Column, Html, element, join, table
+from cubicweb_leakwatch.views.markup import Cell, Column, Html, element, join, table
 from cubicweb_leakwatch.views.panels.base import Panel
 from cubicweb_leakwatch.views.sentences import notes, sentence
 
@@ -34,7 +35,7 @@ class FindingsPanel(Panel):
     def data(self) -> list[dict[str, Any]]:
         """Return the findings that hold, in the documented shape, the worst first."""
         found = self.sheet.open_findings
-        return sorted(found, key=lambda finding: (not finding.get("leak"), natural(finding["process"])))
+        return sorted(found, key=lambda finding: (by_urgency(finding), natural(finding["process"])))
 
     def show(self, data: list[dict[str, Any]]) -> Html:
         """Return an article a finding."""
@@ -146,16 +147,17 @@ class FindingsPanel(Panel):
             Column(_("Goes on growing"), "%", number=True),
         ]
         rows = [
-            [
-                name,
-                figures.count(meter.get("level")),
-                figures.count(meter.get("rate_per_h"), sign=True),
-                _(meter.get("unit") or "n/a"),
-                figures.count(100 * (meter.get("growing") or 0.0)),
-            ]
+            [name, *self._metered(meter), figures.count(100 * (meter.get("growing") or 0.0))]
             for name, meter in meters.items()
         ]
         return table(_("What each meter does"), columns, rows)
+
+    def _metered(self, meter: dict[str, Any]) -> tuple[Cell, Cell, str]:
+        """Return level, growth an hour and their unit."""
+        _, figures, level, rate = self._, self.figures, meter.get("level"), meter.get("rate_per_h")
+        if meter.get("unit") == "bytes":
+            return figures.mib(level), figures.mib(rate, sign=True), _("MiB")
+        return figures.count(level), figures.count(rate, sign=True), _(meter.get("unit") or "n/a")
 
     def _culprits(self, culprits: list[dict[str, Any]]) -> Html:
         _, figures = self._, self.figures
@@ -166,7 +168,7 @@ class FindingsPanel(Panel):
         ]
         rows = [
             [
-                each["type"],
+                type_cell(each["type"]),
                 figures.count(each["objects_per_h"], sign=True),
                 figures.mib(each.get("bytes_per_h"), sign=True),
             ]
