@@ -78,7 +78,8 @@ def recording(facts: Facts) -> Iterator[Problem]:
 
 
 def _should_have_concluded(schedulers: list[Process], facts: Facts) -> bool:
-    return max(process["age_s"] for process in schedulers) > max(RECORDED_AFTER_S, 2 * (facts.interval_s or 0.0))
+    age_s: float = max(process["age_s"] for process in schedulers)
+    return age_s > max(RECORDED_AFTER_S, 2 * (facts.interval_s or 0.0))
 
 
 def limits(facts: Facts) -> Iterator[Problem]:

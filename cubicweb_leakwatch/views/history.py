@@ -78,7 +78,7 @@ def style_of(process: str, host: int = 0) -> int:
     The scheduler has one to itself, the workers take turns with the others; a second host's have those left over.
     """
     number = re.search(r"\d+$", process)
-    own = 0 if process == "scheduler" else 1 + (int(number[0]) - 1 if number else len(process)) % (STYLES - 1)
+    own = STYLES - 1 if process == "scheduler" else (int(number[0]) - 1 if number else len(process)) % (STYLES - 1)
     return (own + host * STYLES // 2) % STYLES
 
 

@@ -112,7 +112,7 @@ def memory_chart(
         *_grid(ticks, y, words.unit),
         *_times((x.low, x.high), x, words.day),
         *_marks(marks, x),
-        *(part for line in lines for part in _forecast(line, words, x, y)),
+        *_forecasts(lines, words, x, y),
         *(_series(line, x, y) for line in lines),
         *_limit_lines(lines, y, words.limit),
         *_ceilings(lines, y, words),
@@ -211,18 +211,16 @@ def _ceilings(lines: Sequence[Line], y: Scale, words: Words) -> Iterator[Html]:
             yield _label(Html(told), WIDTH - RIGHT - 4, at - 4, "end", "lw-axis lw-ceiling-name")
 
 
-def _forecast(line: Line, words: Words, x: Scale, y: Scale) -> Iterator[Html]:
-    """Draw how the line most likely goes on, in the cone of its 95 % interval."""
-    if line.forecast is None or not line.points:
-        return
-    start = line.points[-1]
-    low, high = (_ahead(start, rate, x, y) for rate in (line.forecast.low, line.forecast.high))
-    cone = [*low, *reversed(high)]
-    told = element("title", f"{line.name}{words.colon}{words.forecast}")
-    yield element("path", told, d=Html(_path(cone, x, y) + "Z"), class_="lw-cone")
-    yield element(
-        "path", d=_path(_ahead(start, line.forecast.rate, x, y), x, y), class_=f"{line.css} lw-ahead", fill="none"
-    )
+def _forecasts(lines: Sequence[Line], words: Words, x: Scale, y: Scale) -> Iterator[Html]:
+    """Draw how lines most likely go on, in the cones of their 95 % intervals; fifty cones would be a black wall."""
+    foreseen = [(line, line.forecast) for line in lines if line.forecast and line.points]
+    for line, forecast in foreseen:
+        if len(foreseen) <= STYLES:
+            low, high = (_ahead(line.points[-1], rate, x, y) for rate in (forecast.low, forecast.high))
+            told = element("title", f"{line.name}{words.colon}{words.forecast}")
+            yield element("path", told, d=Html(_path([*low, *reversed(high)], x, y) + "Z"), class_="lw-cone")
+        likely = _path(_ahead(line.points[-1], forecast.rate, x, y), x, y)
+        yield element("path", d=likely, class_=f"{line.css} lw-ahead", fill="none")
 
 
 def _ahead(start: tuple[float, float], rate: float, x: Scale, y: Scale) -> list[tuple[float, float]]:

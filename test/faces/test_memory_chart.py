@@ -48,7 +48,7 @@ def test_every_line_has_its_name_and_its_own_style() -> None:
     tree = drawn(*history.lines_of(tracks_of_samples(samples), {}))
     lines = [node.get("class") for node in tree.iter(f"{SVG}polyline")]
     texts = [node.text for node in tree.iter(f"{SVG}text")]
-    assert lines == ["lw-line lw-style-2", "lw-line lw-style-3"]
+    assert lines == ["lw-line lw-style-1", "lw-line lw-style-2"]
     assert {"web-1", "web-2"} <= set(texts)
 
 
@@ -108,6 +108,16 @@ def test_a_restart_breaks_the_line() -> None:
 def test_a_single_point_is_a_dot() -> None:
     """The first snapshot is seen as well."""
     assert len(list(drawn(Line("a", ((NOW + 5, MIB),))).iter(f"{SVG}circle"))) == 1
+
+
+def test_fifty_predictions_are_lines_without_their_cones() -> None:
+    """One on the other they would hide all that lies there."""
+    forecast = Forecast(rate=2 * MIB / 60, low=MIB / 60, high=3 * MIB / 60)
+    leaking = [dataclasses.replace(growing(f"web-{index}"), forecast=forecast) for index in range(50)]
+    for lines, cones in ((leaking[:2], 2), (leaking, 0)):
+        paths = [node.get("class") or "" for node in drawn(*lines).iter(f"{SVG}path")]
+        assert paths.count("lw-cone") == cones
+        assert sum("lw-ahead" in path for path in paths) == len(lines)
 
 
 def test_fifty_processes_fit() -> None:
