@@ -11,6 +11,7 @@ from pyramid.response import Response
 
 from cubicweb_leakwatch import looks
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.views.failures import reader
 from cubicweb_leakwatch.views.failures import told as told_failure
 
 LOOK, DUMP, PICTURE = "/leakwatch-look", "/leakwatch-dump", "/_leakwatch/holders.{form}"
@@ -69,7 +70,8 @@ def dump(request: Request) -> Response:
 
 def _sentence(request: Request, error: LeakwatchError) -> str:
     """Return what failed and what to do, in the reader's language."""
-    parts = told_failure(error, request.cw_request._, request.cw_request.lang or "en")
+    known = reader(request)
+    parts = told_failure(error, known._, known.lang or "en")
     return ". ".join(part.rstrip(".") for part in parts if part)
 
 

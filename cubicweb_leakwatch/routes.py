@@ -21,6 +21,7 @@ from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.probe.process import this_process
 from cubicweb_leakwatch.probe.runtime import runtime_path
 from cubicweb_leakwatch.settings import read_settings
+from cubicweb_leakwatch.views.failures import reader
 from cubicweb_leakwatch.views.failures import told as told_failure
 
 METRICS = "/_leakwatch/metrics"
@@ -107,12 +108,11 @@ def _text(body: str, content_type: str) -> Response:
 def restart(request: Request) -> Response:
     """Have a worker replaced, or all of them: form fields ``process`` (a slot, or empty for all) and ``reason``."""
     process = request.POST.get("process") or None
+    _ = reader(request)._
     return _done(
         request,
         "leakwatch_restart",
-        lambda data: (
-            request.cw_request._("leakwatch: replacement asked for: %s") % ", ".join(asked["process"] for asked in data)
-        ),
+        lambda data: _("leakwatch: replacement asked for: %s") % ", ".join(asked["process"] for asked in data),
         process=process,
         reason=request.POST.get("reason") or "",
     )
@@ -120,10 +120,11 @@ def restart(request: Request) -> Response:
 
 def snapshot(request: Request) -> Response:
     """Take and record a snapshot of every process now; form field ``note``."""
+    _ = reader(request)._
     return _done(
         request,
         "leakwatch_snapshot",
-        lambda data: request.cw_request._("leakwatch: snapshots recorded: %s") % len(data["recorded"]),
+        lambda data: _("leakwatch: snapshots recorded: %s") % len(data["recorded"]),
         note=request.POST.get("note") or "",
     )
 

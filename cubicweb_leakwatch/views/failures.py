@@ -5,6 +5,7 @@ another language gets a sentence for the error's code, and the English one, whic
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from cubicweb import _
 
@@ -27,6 +28,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "launcher": (_("The launcher gives no answer."), _("See the log of leak-serve.")),
     "busy": (_("Another look is going on."), _("Wait for it, then ask again.")),
+    "replaced": (_("The worker that took the look is being replaced."), _("Ask again: its successor serves.")),
+    "unknown-type": (
+        _("There is no object of that type in the process."),
+        _("The types that it has most of stand in the table."),
+    ),
+    "no-mark": (_("There is no mark to compare with."), _("Set a mark first; it goes with its process.")),
     "copy-refused": (
         _("There is no room for a copy of the process."),
         _("Wait until memory is free, or look at the counts alone: leak-gc --types-only."),
@@ -56,6 +63,19 @@ def told(error: LeakwatchError, translate: Callable[[str], str], lang: str) -> t
         return error.message, error.hint, ""
     message, hint = SENTENCES.get(error.code, OTHER)
     return translate(message), translate(hint), f"{error.message}. {error.hint}".strip(". ")
+
+
+def reader(request: Any) -> Any:
+    """Return CubicWeb's request behind a route's, in the language of the reader's browser.
+
+    CubicWeb asks the browser for its own pages alone; a route's answer would be in the site's language.
+    """
+    known = request.cw_request
+    if known.vreg.config.get("language-mode") in ("http-negotiation", "url-prefix"):
+        language = known.negotiated_language()
+        if language:
+            known.set_language(language)
+    return known
 
 
 def failure(error: LeakwatchError, translate: Callable[[str], str], lang: str) -> Html:

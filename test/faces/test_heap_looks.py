@@ -3,7 +3,7 @@
 import pytest
 from cubicweb_web.devtools.testlib import PyramidWebCWTC
 from face_answers import Answers
-from face_data import HOSTILE, process
+from face_data import HOSTILE, catalogue, process
 
 from cubicweb_leakwatch import looks
 from cubicweb_leakwatch.errors import LeakwatchError
@@ -104,6 +104,19 @@ class LooksTC(PyramidWebCWTC):
         told = form.submit(status=303).follow(status=200)
         assert "no object of type app.Entyr" in told.text
         assert next(form for form in told.forms.values() if "type" in form.fields)["type"].value == "app.Entyr"
+
+    def test_a_refusal_is_told_in_the_readers_language(self):
+        """CubicWeb asks the browser for the language of its own pages alone."""
+        self.login()
+        self.outcome = LeakwatchError("no object of type x is in this heap", "leak-gc lists the types", "unknown-type")
+        page = self.webapp.get("/?vid=gc&process=web-1&show=kept", status=200)
+        form = next(form for form in page.forms.values() if form.action.endswith("look"))
+        words = {message: told for (_context, message), told in catalogue("fr").items()}
+        translate = lambda message: words.get(message, message)  # noqa: E731
+        self.config.translations["fr"] = (translate, lambda _context, message: translate(message))
+        french = {"Accept-Language": "fr"}
+        told = form.submit(status=303, headers=french).follow(status=200, headers=french).text
+        assert "pas d" in told and "objet de ce type" in told
 
     def test_each_look_says_when_it_was_taken(self):
         """What grew since the mark says since when, and what a partial copy leaves out is no clean heap."""
