@@ -7,16 +7,20 @@ process lies in the runtime directory, where every worker of the instance finds 
 import contextlib
 import fcntl
 import json
+import os
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cubicweb_leakwatch import live
 from cubicweb_leakwatch.apart import run_apart, write_private
 from cubicweb_leakwatch.errors import LeakwatchError
 from cubicweb_leakwatch.probe.client import choose
+from cubicweb_leakwatch.probe.process import this_process
 from cubicweb_leakwatch.probe.runtime import find_probes, lock_file
 
 ANALYSIS_TIMEOUT_S = 120.0
@@ -27,6 +31,41 @@ TURN_S = 60.0
 """How long a look waits for the one that goes on."""
 
 POLL_S = 0.1
+
+LEAVE_S = 5.0
+"""How long before the end of its drain a worker gives a look up: so the answer gets out."""
+
+Found = TypeVar("Found")
+
+
+def while_serving(look: Callable[[], Found]) -> Found:
+    """Take a look for as long as this process serves: a worker that is replaced must answer within its drain time.
+
+    Raises what the look raises, and ``LeakwatchError`` with code ``replaced`` when the worker leaves before its end.
+    """
+    found: Future[Found] = Future()
+    threading.Thread(target=_into, args=(found, look), daemon=True, name="leakwatch-look").start()
+    until = float("inf")
+    while not wait([found], POLL_S).done:
+        if until == float("inf") and this_process().state in ("draining", "stopping"):
+            until = time.monotonic() + max(0.0, _drain_limit_s() - LEAVE_S)
+        if time.monotonic() >= until:
+            told = "the worker that took the look is being replaced"
+            raise LeakwatchError(told, "ask again: its successor serves", "replaced")
+    return found.result()
+
+
+def _drain_limit_s() -> float:
+    from cubicweb_leakwatch.serve.worker import drain_times  # who drains has it already
+
+    return drain_times(os.environ).limit_s
+
+
+def _into(found: Future[Found], look: Callable[[], Found]) -> None:
+    try:
+        found.set_result(look())
+    except BaseException as error:
+        found.set_exception(error)
 
 
 def new_reports(directory: Path, process: str | None = None, *, limit: int = 20, wait_s: float = TURN_S) -> live.Look:

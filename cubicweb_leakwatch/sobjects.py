@@ -88,7 +88,8 @@ class GcReports(ManagersService):
         if not look or (process is not None and kept and reports.age_s(kept[0]) <= max_age_s):
             return kept
         self.admit(process)
-        return reports.new_reports(self.directory, process, limit=limit).items
+        directory = self.directory
+        return reports.while_serving(lambda: reports.new_reports(directory, process, limit=limit)).items
 
 
 class Conclusions(ManagersService):
@@ -109,7 +110,8 @@ class HeapLook(ManagersService):
     def act(self, process: str, kind: str, type_name: str = "") -> dict[str, Any]:
         """Take it and return what it found: ``kind`` is one of ``looks.KINDS``."""
         self.admit(process)
-        return looks.take_look(self.directory, process, kind, type_name=type_name)
+        directory = self.directory
+        return reports.while_serving(lambda: looks.take_look(directory, process, kind, type_name=type_name))
 
 
 class HeapLooks(ManagersService):
@@ -140,7 +142,8 @@ class HeapDump(ManagersService):
     def act(self, process: str) -> dict[str, Any]:
         """Return ``path``, ``name`` and ``bytes`` of a dump; who asked removes the file."""
         self.admit(process)
-        return looks.dump_to_send(self.directory, process)
+        directory = self.directory
+        return reports.while_serving(lambda: looks.dump_to_send(directory, process))
 
 
 class TypeCounts(ManagersService):

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from unittest import mock
@@ -14,6 +15,7 @@ import pytest
 
 from cubicweb_leakwatch import apart, live, reports
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.probe.process import this_process
 from cubicweb_leakwatch.probe.runtime import socket_path
 
 
@@ -54,6 +56,21 @@ def test_reports_of_processes_that_went_are_dropped(tmp_path, looked):
     (tmp_path / "reports" / "web-1-999999.json").write_text("{}")
     reports.new_reports(tmp_path)
     assert [path.name for path in (tmp_path / "reports").iterdir()] == [f"web-1-{os.getpid()}.json"]
+
+
+def test_a_worker_that_leaves_gives_a_look_up_in_time_to_answer(monkeypatch):
+    """Who asked is told so: a request that a drain cuts off would be lost."""
+    monkeypatch.setenv("LEAKWATCH_DRAIN_TIMEOUT", str(reports.LEAVE_S + 0.2))
+    over = threading.Event()
+    assert reports.while_serving(lambda: 5) == 5
+    with pytest.raises(LeakwatchError, match="nothing there"):
+        reports.while_serving(mock.Mock(side_effect=LeakwatchError("nothing there")))
+    monkeypatch.setattr(this_process(), "state", "draining")
+    assert reports.while_serving(lambda: 5) == 5
+    with pytest.raises(LeakwatchError, match="is being replaced") as caught:
+        reports.while_serving(lambda: over.wait(60))
+    over.set()
+    assert caught.value.code == "replaced"
 
 
 def test_one_look_at_a_time(tmp_path, looked):
