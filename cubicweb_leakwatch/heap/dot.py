@@ -10,6 +10,16 @@ from cubicweb_leakwatch.plain_text import clean
 
 MOST_NODES = 200
 _LONGEST_LINE = 200
+_FEW_CHAINS = 3
+"""So many stand side by side, each from top to bottom; more lie one above the other."""
+
+_STYLE = (
+    "  ranksep=0.25; nodesep=0.15;",
+    '  node [shape=box, fontname="sans", fontsize=9, margin="0.08,0.04", height=0.3];',
+    '  edge [fontname="sans", fontsize=8, arrowsize=0.6];',
+)
+"""Small: what holds an object is to be seen without scrolling."""
+
 _BREAK = "\0"  # where a label of ours has a new line; what the program named may hold any character but is cleaned
 
 
@@ -28,7 +38,8 @@ def dot_text(graph: HeapGraph, found: Reach, groups: list[Group]) -> str:
         nodes[chain[-1].row] += f"{_BREAK}{group.count} held like this"
     lines = [f"  n{row} [label={_quoted(label)}];" for row, label in nodes.items()]
     lines += [f"  n{source} -> n{target} [label={_quoted(label)}];" for (source, target), label in edges.items()]
-    return "\n".join(["digraph holders {", "  rankdir=LR;", '  node [shape=box, fontname="sans"];', *lines, "}", ""])
+    direction = "TB" if len(groups) <= _FEW_CHAINS else "LR"
+    return "\n".join(["digraph holders {", f"  rankdir={direction};", *_STYLE, *lines, "}", ""])
 
 
 def _quoted(label: str) -> str:
