@@ -26,8 +26,12 @@ def log_sum_exp(values: Array, axis: int | None = None) -> Array:
 
 
 def running_median(y: Array, size: int) -> Array:
-    """Return the median of the ``size`` (odd) values around each, the ends repeated."""
-    padded = np.pad(y, size // 2, "edge")
+    """Return the median of the ``size`` (odd) values around each, the first repeated, the last ones mirrored.
+
+    So one wild value at the end, the newest, is none: it stands alone.
+    """
+    half = size // 2
+    padded = np.pad(np.pad(y, (half, 0), "edge"), (0, half), "reflect")
     return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, size), axis=1), float)
 
 

@@ -18,7 +18,7 @@ from cubicweb_leakwatch.watch.deployed import rates_of
 from cubicweb_leakwatch.watch.evidence import evidence_of
 from cubicweb_leakwatch.watch.finding import LEAKS, Event, Finding
 from cubicweb_leakwatch.watch.givenback import came_back
-from cubicweb_leakwatch.watch.kinds import Verdict, judge
+from cubicweb_leakwatch.watch.kinds import COUNTED, Verdict, judge
 from cubicweb_leakwatch.watch.lives import in_order, lineages, split_lives
 from cubicweb_leakwatch.watch.meters import RESOLUTIONS, Meters
 from cubicweb_leakwatch.watch.sentences import Sentence, _, made_of, with_note
@@ -90,7 +90,8 @@ class _Case:
     def just_started(self) -> bool:
         """Whether growth began with the process itself, and is so young, or so slight, that it may be its start."""
         history, rss = self.meters.history, self.meters.by_name["rss"]
-        slight = self.meters.memory.trend.growth < _SLIGHT_START * rss.level
+        counted = self.verdict.meter in COUNTED  # of which memory is the least
+        slight = not counted and self.meters.memory.trend.growth < _SLIGHT_START * rss.level
         since = self.meters.by_name[self.verdict.meter].trend.since
         began_with_it = since <= history.t[0] + 0.15 * float(np.ptp(history.t))
         young = len(history.samples) < (_SLIGHT_START_SAMPLES if slight else _START_SAMPLES)

@@ -24,15 +24,24 @@ _HIGHER = 1.5
 _LONGER = 2.0
 # Excursions that take no more of the time than this are left out; of longer ones the floor is all there is to see.
 _MOSTLY_THERE = 0.4
+# What is within such a share of a fall of its bottom is as low as that.
+_AS_LOW = 0.1
 # An excursion reaches back to the bottom before it over a climb at most so many times as long as its rest.
 _CLIMB = 3.0
-# So many points stand for an excursion of which nothing but its end is known.
-_TOLD = 3
+# So many points stand for an excursion of which nothing but its ends is known, and so many at least for all of them.
+_TOLD, _LEAST_TOLD = 3, 12
+_ENDS = 2
+# So many falls make teeth.
+_AGAIN = 3
 
 
-def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the floor under the values of one life, and which of its points are proven (the rest may come back)."""
-    proven = np.ones(len(y), bool)
+def floor_of(y: Array, resolution: float) -> tuple[Array, Array]:
+    """Return the floor under the values of one life, and how much each of them proves.
+
+    That is 1 for a value of its own, a share of it for the few that stand for an excursion together, and 0 for what may
+    come back.
+    """
+    proven = np.ones(len(y))
     if len(y) < 3 * _SMOOTH:
         return y.copy(), proven
     smooth, deviation, falls = _excursions(y, resolution)
@@ -50,16 +59,16 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
             end = last + 1
         if end == len(y) or last - falls[-1][0] < longest / 2:
             # what came last has had no time to be given back
-            proven[end - min(longest, end // 4) : end] = False
+            proven[end - min(longest, end // 4) : end] = 0.0
     floor = calm
     floor[:end] = least_ahead(smooth[:end], longest)
     away = _away(falls, len(y))
     if away.mean() <= _MOSTLY_THERE:
-        proven &= ~away
+        proven[away] = 0.0
     else:
         floor[away] = np.minimum(floor, _between(falls, smooth))[away]
-        proven &= ~away | _few(falls, len(y))
-    proven[end:] = False
+        proven[away] *= _few(falls, len(y))[away]
+    proven[end:] = 0.0
     return floor, proven
 
 
@@ -75,6 +84,16 @@ def longest_excursion(t: Array, y: Array, resolution: float) -> float:
     if _away(falls, len(y)).mean() <= _MOSTLY_THERE:
         return 0.0
     return max(float(t[bottom] - t[start]) for start, _, bottom in falls) / float(np.ptp(t))
+
+
+def tooth_of(y: Array, resolution: float) -> float:
+    """Return how deep the falls of ``y`` usually are; 0.0 unless it rises and falls again and again, mostly."""
+    if len(y) < 3 * _SMOOTH:
+        return 0.0
+    smooth, _, falls = _excursions(y, resolution)
+    if len(falls) < _AGAIN or _away(falls, len(y)).mean() <= _MOSTLY_THERE:
+        return 0.0
+    return float(np.median([smooth[peak] - smooth[bottom] for _, peak, bottom in falls]))
 
 
 def came_back(t: Array, y: Array, resolution: float, rise: float, seconds: float) -> bool:
@@ -116,11 +135,15 @@ def _away(falls: list[tuple[int, int, int]], count: int) -> NDArray[np.bool_]:
     return away
 
 
-def _few(falls: list[tuple[int, int, int]], count: int) -> NDArray[np.bool_]:
-    """Return a few points of each excursion: they lie on one straight way, and more of them would tell no more."""
-    few = np.zeros(count, bool)
+def _few(falls: list[tuple[int, int, int]], count: int) -> Array:
+    """Return how much each of ``count`` points proves of the excursion it lies in, 0 for most.
+
+    They lie on one straight way, of which its two ends were seen: more of them would tell no more.
+    """
+    few = np.zeros(count)
+    told = max(_TOLD, -(-_LEAST_TOLD // len(falls)))
     for start, _, bottom in falls:
-        few[np.linspace(bottom, start, _TOLD, endpoint=False).astype(int)] = True
+        few[np.linspace(bottom, start, told, endpoint=False).astype(int)] = _ENDS / told
     return few
 
 
@@ -150,15 +173,19 @@ def _falls(y: Array, least: float) -> list[tuple[int, int, int]]:
         elif value < y[bottom]:
             bottom = index
         elif value >= y[bottom] + least:
-            falls.append((_began(y, peak, bottom), peak, bottom))
+            falls.append(_excursion(y, peak, bottom))
             falling, peak = False, index
     if falling:
-        falls.append((_began(y, peak, bottom), peak, bottom))
+        falls.append(_excursion(y, peak, bottom))
     return falls
 
 
-def _began(y: Array, peak: int, bottom: int) -> int:
-    """Return when the meter last was, before the peak, as low as at the bottom; the peak when it never was."""
-    level = y[bottom] + 0.1 * (y[peak] - y[bottom])
+def _excursion(y: Array, peak: int, bottom: int) -> tuple[int, int, int]:
+    """Return when the meter last was, before the peak, as low as at the bottom, the peak, and when it was so again.
+
+    It began at the peak when it never was so low. How low a calm meter happens to be long afterwards is noise.
+    """
+    level = y[bottom] + _AS_LOW * (y[peak] - y[bottom])
     low = np.flatnonzero(y[:peak] <= level)
-    return int(low[-1]) if len(low) else peak
+    back = np.flatnonzero(y[peak : bottom + 1] <= level)
+    return int(low[-1]) if len(low) else peak, peak, peak + int(back[0])

@@ -48,11 +48,12 @@ _BESIDE_JUMPS = 0.5
 _EXPLAINED = 0.85
 # That memory never grew gradually is ruled out below this probability.
 _HARDLY = 0.05
-_COUNTED = {
+COUNTED = {
     "threads": _("threads are started and do not end"),
     "fds": _("files or sockets are opened and not closed"),
     "garbage": _("gc.garbage grows"),
 }
+_USED_AGAIN = _("memory is used and given back again and again; RSS stays as high as that takes")
 _NO_KIND = _("memory grows; nothing recorded tells the kind, and this is the most common")
 _NO_BLOCKS = _(
     "memory from malloc grows, which may be Python's own strings and bytes: its blocks are not counted apart"
@@ -82,7 +83,17 @@ class Verdict:
 
 def judge(meters: Meters) -> Verdict:
     """Return the kind of what these meters do."""
-    return _counted(meters) or _leak(meters) or _calm(meters)
+    found = _counted(meters) or _leak(meters) or _calm(meters)
+    if found.kind == "fragmentation" and _used_again(meters):
+        return Verdict("steady", found.confidence, found.meter, _USED_AGAIN)
+    return found
+
+
+def _used_again(meters: Meters) -> bool:
+    """Whether what RSS keeps is no free memory for good: a meter in use comes back to it, tooth after tooth."""
+    rss = meters.by_name["rss"]
+    kept = (max(rss.trend.growth, 0.0) + max(rss.trend.jumped, 0.0)) / max(rss.level, 1.0)
+    return any(meters.tooth_share(name) >= max(kept, _ENDED_SHARE) for name in IN_USE if name in meters.by_name)
 
 
 def _counted(meters: Meters) -> Verdict | None:
@@ -97,7 +108,7 @@ def _counted(meters: Meters) -> Verdict | None:
         if meter is None or meter.trend.growth < _LEAST_COUNT or not _counts_up(meter):
             continue
         if _cost(meters, "rss", meter) <= cost and _cost(meters, "gc_objects", meter) <= objects:
-            return Verdict(kind, max(meter.trend.growing, meter.trend.weights["slowing"]), name, _COUNTED[name])
+            return Verdict(kind, max(meter.trend.growing, meter.trend.weights["slowing"]), name, COUNTED[name])
     return None
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cubicweb_leakwatch.watch.arithmetic import spread_of
-from cubicweb_leakwatch.watch.givenback import longest_excursion
+from cubicweb_leakwatch.watch.givenback import longest_excursion, tooth_of
 from cubicweb_leakwatch.watch.series import History, point_values, values_of
 from cubicweb_leakwatch.watch.trend import Trend, Trends
 
@@ -44,7 +44,7 @@ _LEAST_KNOWN = 10
 class Meter:
     """One meter's trend; ``level`` is its value now and ``swing`` the deviation of its samples from the trend.
 
-    ``points`` are its values on the grid of the history, ``known`` which of them are.
+    ``points`` are its values on the grid of the history, ``proof`` how much each of them proves (0 where not known).
     """
 
     name: str
@@ -52,8 +52,13 @@ class Meter:
     level: float
     swing: float
     points: Array
-    known: NDArray[np.bool_]
+    proof: Array
     sure: float = SURE
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """At which points its value is known."""
+        return self.proof > 0
 
     @property
     def large(self) -> bool:
@@ -110,11 +115,11 @@ class Meters:
     def _judged(self, name: str, values: Array) -> Meter:
         """Return what a series of one value a sample does (NaN for unknown)."""
         least = RESOLUTIONS.get(name, RESOLUTIONS["rss"])
-        points, known = point_values(self.history, values, least)
-        trend = self.trends.fit(points, known, least)
+        points, proof = point_values(self.history, values, least)
+        trend = self.trends.fit(points, proof, least)
         measured = values[~np.isnan(values)]
         level = float(np.median(measured[-max(5, len(values) // 50) :]))
-        return Meter(name, trend, level, self._swing(values, trend), points, known)
+        return Meter(name, trend, level, self._swing(values, trend), points, proof)
 
     def _swing(self, values: Array, trend: Trend) -> float:
         """Return how far samples usually are from the trend, robustly, as a deviation."""
@@ -146,13 +151,19 @@ class Meters:
         """The share of the history that the longest rise of RSS took where it rises and falls most of the time."""
         return longest_excursion(self.history.t, values_of(self.history.samples, "rss"), RESOLUTIONS["rss"])
 
+    def tooth_share(self, name: str) -> float:
+        """Return how much a meter that rises and falls again and again falls by, as a share of its highest value."""
+        values = values_of(self.history.samples, name)
+        values = values[~np.isnan(values)]
+        return tooth_of(values, RESOLUTIONS[name]) / max(float(values.max(initial=0.0)), 1.0)
+
     def along(self, meter: Meter, memory: Meter) -> Trend:
         """Return the trend of a meter if its shape is that of the memory, which goes on growing."""
         likelihoods = memory.trend.log_likelihoods
         if not len(likelihoods):
             return meter.trend
         going_on = np.where(self.trends.shapes.goes_on, likelihoods, -np.inf)
-        return self.trends.fit(meter.points, meter.known, RESOLUTIONS[meter.name], going_on)
+        return self.trends.fit(meter.points, meter.proof, RESOLUTIONS[meter.name], going_on)
 
     def memory_trend(self, explained_by: str) -> Trend:
         """Return how memory grows, in bytes, given that a meter in use explains it: the shape is one for both.
@@ -163,7 +174,7 @@ class Meters:
         memory, meter = self.memory, self.by_name[explained_by]
         if meter.name in ("rss", "held") or not len(meter.trend.log_likelihoods) or not meter.trend.growing > 0.5:
             return memory.trend
-        joint = self.trends.fit(memory.points, memory.known, RESOLUTIONS["rss"], meter.trend.log_likelihoods)
+        joint = self.trends.fit(memory.points, memory.proof, RESOLUTIONS["rss"], meter.trend.log_likelihoods)
         likely = joint.growing > 0.5 or memory.trend.growing <= 0.5
         if likely and joint.rate > 0:
             return joint

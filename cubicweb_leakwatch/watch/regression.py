@@ -36,6 +36,13 @@ class Fit:
         return total
 
 
+def tempered(fit: Fit, share: float) -> Fit:
+    """Return what a fit says where its points prove only a share of what as many independent ones would."""
+    return dataclasses.replace(
+        fit, log_likelihood=share * fit.log_likelihood, slope_sd=fit.slope_sd / np.sqrt(max(share, 1e-9))
+    )
+
+
 def fit_all(
     noise: Noise, basis: Array, shapes: Shapes, life: NDArray[np.int64], y_and_jumps: Array, resolution: float
 ) -> Fit:

@@ -84,8 +84,8 @@ def values_of(samples: Sequence[Sample], meter: str) -> Array:
     return np.array([np.nan if (v := getattr(s, meter)) is None else v for s in samples], float)
 
 
-def point_values(history: History, values: Array, resolution: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Return a meter (a value a sample, NaN for unknown) at the points, and which points are known and proven.
+def point_values(history: History, values: Array, resolution: float) -> tuple[Array, Array]:
+    """Return a meter (a value a sample, NaN for unknown) at the points, and how much each proves (0 where unknown).
 
     What follows the load is taken out, and so is what was given back later.
     """
@@ -94,14 +94,14 @@ def point_values(history: History, values: Array, resolution: float) -> tuple[Ar
     requests = None if history.requests is None else history.requests[known]
     waiting = values_of(history.samples, "in_flight")[known]
     y = without_load(history.t[known], life, requests, values[known], waiting)
-    proven = np.ones(len(y), bool)
+    proven = np.ones(len(y))
     for number in np.unique(life):
         members = np.flatnonzero(life == number)
         y[members], proven[members] = floor_of(y[members], resolution)
-    everywhere = np.full(len(values), np.nan)
-    everywhere[known] = np.where(proven, y, np.nan) if proven.sum() >= 12 else y
-    medians = group_medians(everywhere, history.members)
-    return medians, ~np.isnan(medians)
+    everywhere, proof = np.full(len(values), np.nan), np.zeros(len(values))
+    everywhere[known], proof[known] = np.where(proven > 0, y, np.nan), proven
+    most = np.where(history.members >= 0, proof[history.members], 0.0).max(axis=1)
+    return group_medians(everywhere, history.members), np.asarray(most, float)
 
 
 def _grouped(life: Numbers) -> Numbers:

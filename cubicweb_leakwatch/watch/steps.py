@@ -91,8 +91,11 @@ def _centre(places: Array, weight: Array) -> float:
     return (float(share @ places) - 0.5) * float(np.sqrt(12 / (share @ share)))
 
 
-def jumps_of(y: Array, life: Numbers) -> Array:
-    """Return the sum of the sudden steps of a meter up to each point: at most a few, far out of its usual moves."""
+def jumps_of(y: Array, life: Numbers, proof: Array) -> Array:
+    """Return the sum of the sudden steps of a meter up to each point: at most a few, far out of its usual moves.
+
+    A point of which ``proof`` is less than 1 lies between two floors, where nobody saw a step.
+    """
     total = np.zeros(len(y))
     if len(y) < 4 * _JUMP_WINDOW:
         return total
@@ -104,6 +107,7 @@ def jumps_of(y: Array, life: Numbers) -> Array:
     step[half:-half][life[2 * half - 1 : -1] != life[: -2 * half]] = 0.0
     # what comes at once after a start is the start
     step[np.arange(len(y)) - np.searchsorted(life, life) < _START_POINTS] = 0.0
+    step[proof < 1] = 0.0
     usual = float(np.median(step))
     least = _JUMP_DEVIATIONS * spread_of(step)
     for _ in range(_MOST_JUMPS):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cubicweb_leakwatch.watch.arithmetic import log_sum_exp, normal_below, running_median
 from cubicweb_leakwatch.watch.noise import Noise, noises
-from cubicweb_leakwatch.watch.regression import Fit, fit_all
+from cubicweb_leakwatch.watch.regression import Fit, fit_all, tempered
 from cubicweb_leakwatch.watch.series import History
 from cubicweb_leakwatch.watch.shapes import END_POINTS, PRIOR, TAIL_POINTS, Family, shapes_for
 from cubicweb_leakwatch.watch.steps import jumps_of, stair_of
@@ -93,21 +93,24 @@ class Trends:
         self._log_prior = _log_prior([(m.family, len(m.columns), m.axis) for m in self.shapes.models])
         self._white: dict[bytes, list[tuple[Noise, Array]]] = {}
 
-    def fit(self, y: Array, known: Flags, resolution: float, prior: Array | None = None) -> Trend:
+    def fit(self, y: Array, proof: Array, resolution: float, prior: Array | None = None) -> Trend:
         """Weigh all shapes for a meter at the points; ``resolution`` is the least deviation its values can have.
 
-        ``prior`` holds log weights of the models (of another meter's trend) to use in place of the usual ones.
+        ``proof`` is how much each point proves, 0 where the meter is not known; ``prior`` holds log weights of the
+        models (of another meter's trend) to use in place of the usual ones.
         """
+        known = proof > 0
         if known.sum() < _LEAST_POINTS or float(np.ptp(y[known])) <= resolution:
             return self._flat(y, known)
         level = float(np.median(y[known]))
         resolution = max(resolution, _SHAPE_RESOLUTION * float(np.ptp(y[known])))
-        jumps = jumps_of(y[known], self.life[known])
+        jumps = jumps_of(y[known], self.life[known], proof[known])
         log_prior = self._log_prior if prior is None else prior
         fits = [
             fit_all(noise, basis, self.shapes, self.life[known], np.column_stack([y[known] - level, jumps]), resolution)
             for noise, basis in self._whitened(known)
         ]
+        fits = [tempered(fit, float(proof[known].mean())) for fit in fits]
         trend = self._averaged(fits, log_prior, y, known, jumps)
         smooth = trend.growing > _STAIR and trend.jumped < _JUMPED_SHARE * trend.growth
         # each start is a step, and where much is not proven what lies between the floors is a stair of our own making

@@ -376,3 +376,33 @@ def test_a_slight_rise_since_the_start_is_no_leak_yet() -> None:
     few, many = np.linspace(0, 8 * MIB, 100), np.linspace(0, 16 * MIB, 200)
     for grown, kind in ((few, "not-enough-data"), (2 * few, "python-memory"), (many, "python-memory")):
         assert conclude(samples(len(grown), rss=grown, python_blocks=grown / 90)).kind == kind
+
+
+def test_descriptors_that_leak_are_said_however_slight_their_memory_is() -> None:
+    """They are counted one by one: nothing of a start is in doubt."""
+    assert conclude(samples(100, fds=np.arange(100))).kind == "file-descriptors"
+
+
+def test_a_lone_high_value_at_the_end_is_no_growth() -> None:
+    """A batch may just have begun, as those before it, which came back."""
+    batches = np.zeros(144)
+    batches[[51, 60, 85, 135, 143]] = 100 * MIB
+    assert conclude(samples(144, rss=batches, gc_objects=batches / 400, python_blocks=batches / 90)).kind == "steady"
+
+
+def test_a_leak_that_begins_after_a_batch_is_said() -> None:
+    """How long a batch took does not depend on when, long after it, memory happened to be lowest."""
+    grown = line(1000, 50 * MIB, 0.78)
+    for first in (40, 390, 740):
+        grown[first : first + 30] += 80 * MIB
+    grown[150:300] -= 0.5 * MIB
+    assert conclude(samples(1000, rss=grown, gc_objects=grown / 400, python_blocks=grown / 90)).kind == "python-objects"
+
+
+@pytest.mark.parametrize("n", [40, 52, 60, 90])
+def test_memory_that_the_teeth_of_a_collector_take_is_no_free_memory(n: int) -> None:
+    """RSS went up with the first of them and stayed, and objects come back to it again and again."""
+    in_teeth = 180 * MIB * ((np.arange(n) / 10) % 1)
+    kept = np.where(np.arange(n) < 10, in_teeth, 162 * MIB + 0.1 * in_teeth)
+    said = conclude(samples(n, rss=kept, gc_objects=in_teeth / 200, python_blocks=in_teeth / 90))
+    assert said.kind in (("steady", "plateau") if n < 60 else ("steady",))
