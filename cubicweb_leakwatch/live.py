@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cubicweb_leakwatch.errors import LeakwatchError
-from cubicweb_leakwatch.probe.client import ProbeAddress, ProbeError, ask, ask_all, choose
+from cubicweb_leakwatch.probe.client import ProbeAddress, ProbeError, ask, ask_all, ask_patiently, choose
 from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.watch.finding import Finding, Kind, iso_utc
 
@@ -127,7 +127,7 @@ def gc_counts(directory: Path, process: str | None = None, *, limit: int = 20) -
     """Return the items of ``leak-gc --types-only``: counts alone, the cheap part."""
     return _each(
         choose(directory, process),
-        lambda address: dict(ask(address, "gc", timeout_s=COUNT_TIMEOUT_S, limit=limit)),
+        lambda address: dict(ask_patiently(address, "gc", timeout_s=COUNT_TIMEOUT_S, limit=limit)),
     )
 
 
@@ -163,7 +163,7 @@ def _analyse_here(path: str, *, limit: int) -> dict[str, Any]:
 @contextlib.contextmanager
 def taken_dump(address: ProbeAddress) -> Iterator[dict[str, Any]]:
     """Have the process write a heap dump, give what it says of it, and remove the file at the end."""
-    dump = ask(address, "dump", timeout_s=DUMP_TIMEOUT_S)
+    dump = ask_patiently(address, "dump", timeout_s=DUMP_TIMEOUT_S)
     try:
         yield dump
     finally:

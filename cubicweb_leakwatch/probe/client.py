@@ -12,7 +12,10 @@ from cubicweb_leakwatch.host import this_host
 from cubicweb_leakwatch.probe import wire
 from cubicweb_leakwatch.probe.runtime import ProbeAddress, find_probes, reachable
 
-__all__ = ["ProbeAddress", "ProbeError", "ask", "ask_all", "choose", "find_probes"]
+__all__ = ["ProbeAddress", "ProbeError", "ask", "ask_all", "ask_patiently", "choose", "find_probes"]
+
+SIGN_OF_LIFE_S = 10.0
+"""What a process has to answer the shortest question, before one that takes long is put to it."""
 
 LAST_S = 0.2
 """What the last ones that are asked have to hand over an answer, when the first took all the time."""
@@ -33,6 +36,12 @@ def ask(address: ProbeAddress, question: str, *, timeout_s: float = 5.0, **param
     if isinstance(answer, ProbeError):
         raise answer
     return answer
+
+
+def ask_patiently(address: ProbeAddress, question: str, *, timeout_s: float, **parameters: object) -> Any:
+    """Ask what may take minutes, of a process that shows a sign of life: a stopped one is told at once."""
+    ask(address, "status", timeout_s=SIGN_OF_LIFE_S)
+    return ask(address, question, timeout_s=timeout_s, **parameters)
 
 
 def ask_all(

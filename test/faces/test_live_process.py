@@ -25,6 +25,7 @@ from cubicweb_leakwatch.commands.leak_gc import LeakGc
 from cubicweb_leakwatch.commands.leak_holders import LeakHolders
 from cubicweb_leakwatch.commands.leak_status import LeakStatus
 from cubicweb_leakwatch.commands.top import LEAVE
+from cubicweb_leakwatch.probe import client
 
 PROCESS = """
 import sys, threading, time
@@ -215,6 +216,20 @@ def test_a_stopped_process_does_not_hold_the_command_up(
     out, err = capsys.readouterr()
     assert "web-1" in out
     assert f"web-2 (pid {pid}) did not answer" in err
+
+
+def test_a_stopped_process_is_not_looked_into_for_minutes(
+    site: tuple[Path, int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy may take three of them; a process that shows no sign of life takes none."""
+    monkeypatch.setattr(client, "SIGN_OF_LIFE_S", 0.5)
+    with process(site[0], "web-2") as pid:
+        os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        assert run(LeakGc, "--process", "web-2") == 1
+        assert run(LeakGc, "--process", "web-2", "--types-only") == 1
+    assert time.monotonic() - began < 5
+    assert "did not answer within 0.5 s" in capsys.readouterr().err
 
 
 @contextlib.contextmanager
