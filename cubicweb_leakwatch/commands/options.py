@@ -3,10 +3,14 @@
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 from cubicweb_leakwatch.errors import ConfigurationError, LeakwatchError
 from cubicweb_leakwatch.watch.units import parse_duration, parse_size
+
+TO_TYPE = "  "
+"""Stands before the command line of an example; what it means stands further to the right."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,20 @@ class Parser(argparse.ArgumentParser):
         print(self.format_help(), end="", file=file)
 
 
+class _Help(argparse.HelpFormatter):
+    """Wraps the purpose and what examples mean as it does the options; a line to be typed stays whole."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = (self._wrapped(line, width) for line in text.splitlines())
+        return "\n".join(f"{indent}{line}" for line in lines)
+
+    def _wrapped(self, line: str, width: int) -> str:
+        margin = line[: len(line) - len(line.lstrip())]
+        if margin == TO_TYPE:
+            return line
+        return fill(line.lstrip(), width, initial_indent=margin, subsequent_indent=margin, break_long_words=False)
+
+
 def build_parser(
     prog: str,
     purpose: str,
@@ -129,12 +147,12 @@ def build_parser(
     examples: Sequence[tuple[str, str]],
 ) -> Parser:
     """Return the parser of a command; its help ends with the examples."""
-    shown = "\n".join(f"  {line}\n      {meaning}" for line, meaning in examples)
+    shown = "\n".join(f"{TO_TYPE}{line}\n      {meaning}" for line, meaning in examples)
     parser = Parser(
         prog,
         description=purpose,
         epilog=f"examples:\n{shown}" if shown else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
     )
     for argument in arguments:

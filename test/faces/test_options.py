@@ -40,6 +40,17 @@ def read(*words: str) -> Any:
     return parse(build_parser("cmd", "Does.", (INSTANCE,), OPTIONS, ()), (INSTANCE,), OPTIONS, words)
 
 
+def test_help_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Purpose and meanings are wrapped; what is to be typed stays in one line."""
+    monkeypatch.setenv("COLUMNS", "60")
+    typed = "cubicweb-ctl leak-all mysite --with --very --many --options --and --values of all kinds"
+    told = build_parser("cmd", "All that can be said. " * 9, (INSTANCE,), OPTIONS, ((typed, "and it means much " * 9),))
+    lines = told.format_help().splitlines()
+    assert f"  {typed}" in lines
+    assert max(len(line) for line in lines if typed not in line) <= 60
+    assert "      and it means much" in told.format_help()
+
+
 def test_units_are_read() -> None:
     """Sizes and durations carry theirs."""
     asked = read("site", "--memory-limit", "250MiB", "--max-age", "5min")
