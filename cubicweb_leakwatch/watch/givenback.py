@@ -44,7 +44,7 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, Array]:
     proven = np.ones(len(y))
     if len(y) < 3 * _SMOOTH:
         return y.copy(), proven
-    smooth, deviation, falls = _excursions(y, resolution)
+    smooth, deviation, falls = _excursions(y, resolution, spread_of(np.diff(y)) / np.sqrt(2))
     # what is higher or lower for a few samples only has been given back, or taken back, at once
     calm = np.where(np.abs(y - smooth) > max(_FALL_DEVIATIONS * deviation, resolution), smooth, y)
     if not falls:
