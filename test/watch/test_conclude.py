@@ -406,3 +406,9 @@ def test_memory_that_the_teeth_of_a_collector_take_is_no_free_memory(n: int) -> 
     kept = np.where(np.arange(n) < 10, in_teeth, 162 * MIB + 0.1 * in_teeth)
     said = conclude(samples(n, rss=kept, gc_objects=in_teeth / 200, python_blocks=in_teeth / 90))
     assert said.kind in (("steady", "plateau") if n < 60 else ("steady",))
+
+
+def test_a_leak_beneath_teeth_of_a_few_samples_is_said() -> None:
+    """Their height is no noise: from one sample to the next little changes, but for the falls."""
+    more = 100 * MIB * ((np.arange(150) / 7.3) % 1) + line(150, 80 * MIB)
+    assert conclude(samples(150, rss=more, gc_objects=more / 2000, python_blocks=more / 90)).kind == "python-objects"
