@@ -47,7 +47,8 @@ def _facts(finding: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for culprit in finding.get("culprits") or ():
         yield "type", f"{culprit['type']}: {culprit['objects_per_h']:+,.0f} objects/h"
     for view in finding.get("views") or ():
-        yield "view", f"{view['view']}: {view['share']:.0%} of the growth"
+        name = view["view"].removeprefix("task ")
+        yield "view" if name == view["view"] else "task", f"{name}: {view['share']:.0%} of the growth"
     yield from _evidence(finding)
 
 

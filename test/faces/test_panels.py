@@ -182,6 +182,7 @@ class PanelsTC(WebCWTC):
         assert "A run keeps" in text
         assert "Views whose requests" not in text
         assert "task shop.poll<" not in text
+        assert "  task        shop.poll: 80% of the growth" in text
 
     def test_no_finding_is_said(self):
         """It takes some time."""

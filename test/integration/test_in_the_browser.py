@@ -66,7 +66,7 @@ def leak_on(site: Site) -> None:
     settings = site.instance.home / "etc" / site.instance.name / "all-in-one.conf"
     settings.write_text(re.sub(r"(?m)^(leakdemo-poll-at-most)=.*$", r"\1=1000000", settings.read_text()))
     assert ctl(site.instance, "leak-restart", site.instance.name, "--process", "scheduler", "--wait").returncode == 0
-    site.wait_for(lambda: "scheduler" in leaking(site), "the leak in the scheduler", timeout_s=400, every_s=5.0)
+    site.wait_for(lambda: "scheduler" in leaking(site), "the leak in the scheduler", timeout_s=540, every_s=5.0)
 
 
 def leaking(site: Site) -> set[str]:
