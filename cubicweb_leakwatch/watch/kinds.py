@@ -84,16 +84,15 @@ class Verdict:
 def judge(meters: Meters) -> Verdict:
     """Return the kind of what these meters do."""
     found = _counted(meters) or _leak(meters) or _calm(meters)
-    if found.kind == "fragmentation" and _used_again(meters):
-        return Verdict("steady", found.confidence, found.meter, _USED_AGAIN)
+    if found.kind == "fragmentation" and _within_teeth(meters) and _used_again(meters):
+        return Verdict("steady", SURE, "rss", _USED_AGAIN)
     return found
 
 
-def _used_again(meters: Meters) -> bool:
-    """Whether what RSS keeps is no free memory for good: a meter in use comes back to it, tooth after tooth."""
-    rss = meters.by_name["rss"]
-    kept = (max(rss.trend.growth, 0.0) + max(rss.trend.jumped, 0.0)) / max(rss.level, 1.0)
-    return any(meters.tooth_share(name) >= max(kept, _ENDED_SHARE) for name in IN_USE if name in meters.by_name)
+def _within_teeth(meters: Meters) -> bool:
+    """Whether memory goes on growing, if it does, by no more than it falls again and again."""
+    memory = [meters.by_name[name] for name in ("rss", "held") if name in meters.by_name]
+    return max((meter.trend.growth for meter in memory if meter.grows), default=0.0) <= meters.tooth("rss")
 
 
 def _counted(meters: Meters) -> Verdict | None:
@@ -236,6 +235,13 @@ def _calm(meters: Meters) -> Verdict:
     return Verdict("steady", max(0.5, 1.0 - doubt), "rss", _("no growth that goes on"))
 
 
+def _used_again(meters: Meters) -> bool:
+    """Whether what RSS keeps is no free memory for good: a meter in use comes back to it, tooth after tooth."""
+    rss = meters.by_name["rss"]
+    kept = (max(rss.trend.growth, 0.0) + max(rss.trend.jumped, 0.0)) / max(rss.level, 1.0)
+    return any(meters.tooth_share(name) >= max(kept, _ENDED_SHARE) for name in IN_USE if name in meters.by_name)
+
+
 def _has_ended(meter: Meter) -> bool:
     """Whether a meter grew gradually, by an amount that matters, and does no more."""
     trend = meter.trend
@@ -249,7 +255,7 @@ def _ended(meters: Meters, meter: Meter) -> Verdict:
     sure = 1.0 - trend.growing
     if trend.family == "slowing" or trend.left > _END_IN_SIGHT:
         return Verdict("warming-up", sure, meter.name, _("growth slows down, its end is not in sight yet"))
-    if _over(meters, meter) <= _start_share(meters):
+    if _over(meters, meter) <= _start_share(meters, meter):
         return Verdict("steady", sure, meter.name, _("memory grew at the start and has stayed since"))
     return Verdict("plateau", sure, meter.name, _("growth that came to an end"))
 
@@ -267,14 +273,17 @@ def _over(meters: Meters, meter: Meter) -> float:
     return max(meter.trend.end_share, float(t[below[-1]] - t[0]) / max(float(np.ptp(t)), 1e-9))
 
 
-def _start_share(meters: Meters) -> float:
+def _start_share(meters: Meters, meter: Meter) -> float:
     """Return within what share of the history growth has to be over to be the start of a process."""
     if meters.longest_life_share < 1:
         return _STARTS_SHARE
     rss = meters.by_name["rss"]
     large = rss.trend.growth > _LARGE_START_LEVEL * rss.level
-    # where all that grows is given back in the end, the first rise is no other than those after it
-    return max(_LARGE_START_SHARE if large else _START_SHARE, min(_LONGEST_START, meters.longest_excursion_share))
+    share = _LARGE_START_SHARE if large else _START_SHARE
+    # where what rises is given back, the first rise is no other than those after it, but for what stayed of it
+    if meter.trend.growth > meters.tooth(meter.name):
+        return share
+    return max(share, min(_LONGEST_START, meters.longest_excursion_share))
 
 
 def _stands_for(meters: Meters, meter: Meter) -> bool:
@@ -299,7 +308,7 @@ def _goes_with(rss: Meter, meter: Meter) -> bool:
 def _stayed(meters: Meters) -> bool:
     """Whether RSS rose by an amount that matters: at once, or gradually after the start of the history."""
     rss = meters.by_name["rss"]
-    trend, level, start = rss.trend, rss.level, _start_share(meters)
+    trend, level, start = rss.trend, rss.level, _start_share(meters, rss)
     gradual = _has_ended(rss) and trend.end_share * meters.longest_life_share > start
     if gradual and meters.longest_life_share == 1:
         gradual = level - float(trend.fitted[int(start * len(trend.fitted))]) >= _ENDED_SHARE * level

@@ -151,11 +151,17 @@ class Meters:
         """The share of the history that the longest rise of RSS took where it rises and falls most of the time."""
         return longest_excursion(self.history.t, values_of(self.history.samples, "rss"), RESOLUTIONS["rss"])
 
+    def tooth(self, name: str) -> float:
+        """Return how much a meter that rises and falls again and again falls by; 0.0 for any other."""
+        return tooth_of(self._measured(name), RESOLUTIONS[name])
+
     def tooth_share(self, name: str) -> float:
-        """Return how much a meter that rises and falls again and again falls by, as a share of its highest value."""
+        """Return the same as a share of the meter's highest value."""
+        return self.tooth(name) / max(float(self._measured(name).max(initial=0.0)), 1.0)
+
+    def _measured(self, name: str) -> Array:
         values = values_of(self.history.samples, name)
-        values = values[~np.isnan(values)]
-        return tooth_of(values, RESOLUTIONS[name]) / max(float(values.max(initial=0.0)), 1.0)
+        return values[~np.isnan(values)]
 
     def along(self, meter: Meter, memory: Meter) -> Trend:
         """Return the trend of a meter if its shape is that of the memory, which goes on growing."""

@@ -412,3 +412,10 @@ def test_a_leak_beneath_teeth_of_a_few_samples_is_said() -> None:
     """Their height is no noise: from one sample to the next little changes, but for the falls."""
     more = 100 * MIB * ((np.arange(150) / 7.3) % 1) + line(150, 80 * MIB)
     assert conclude(samples(150, rss=more, gc_objects=more / 2000, python_blocks=more / 90)).kind == "python-objects"
+
+
+def test_a_cache_that_fills_beneath_teeth_is_a_plateau() -> None:
+    """What stayed of the first rise is more than what comes and goes since."""
+    teeth = 40 * MIB * ((np.arange(300) / 60) % 1)
+    more = teeth + saturating(300, 90 * MIB, 0.06)
+    assert conclude(samples(300, rss=more, gc_objects=more / 400, python_blocks=more / 90)).kind == "plateau"
