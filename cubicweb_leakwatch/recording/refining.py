@@ -9,7 +9,7 @@ from typing import Any
 
 from cubicweb_leakwatch.watch.advice import advice_for
 from cubicweb_leakwatch.watch.deployed import effect_of
-from cubicweb_leakwatch.watch.finding import Culprit, Finding, Kind
+from cubicweb_leakwatch.watch.finding import Culprit, Finding
 from cubicweb_leakwatch.watch.sentences import Sentence, _, with_note
 
 _MOST = 0.5
@@ -101,8 +101,10 @@ def _attributed(finding: Finding, held: Mapping[str, Any], grown: float) -> Find
     """Lay the growth to those strings; objects that somebody holds are no C extension's memory."""
     rate = finding.rate_bytes_per_h or 0.0
     culprit = Culprit(held["type"], rate * held["objects"] / held["bytes"], rate)
-    kind: Kind = "python-objects" if finding.kind == "native" else finding.kind
-    finding = dataclasses.replace(finding, kind=kind, culprits=(culprit,))
+    finding = dataclasses.replace(finding, culprits=(culprit,))
+    if finding.kind == "native":
+        why = _("memory from malloc grows, and Python's own strings and the like take it")
+        finding = dataclasses.replace(finding, kind="python-objects", evidence={**finding.evidence, "why": why})
     told = _("%(objects)s %(type)s account for %(share)s of the growth; held by %(holder)s")
     share = f"{min(1.0, held['bytes'] / grown):.0%}"
     what = {"objects": str(held["objects"]), "type": held["type"], "holder": held["holder"]}

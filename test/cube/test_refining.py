@@ -70,10 +70,12 @@ PAGES |= {"fingerprint": "ef", "known": None}
 
 def test_long_strings_that_somebody_holds_are_no_c_extensions_memory() -> None:
     """Pages of 250 kB come from malloc; a cache of them is Python's, and its holder is named."""
-    native = Finding("web-1", "native", since=HOUR_AGO, rate_bytes_per_h=6e7)
+    why = "memory from malloc grows, Python objects and blocks do not"
+    native = Finding("web-1", "native", since=HOUR_AGO, rate_bytes_per_h=6e7, evidence={"why": why})
     found = refined(native, {"types": [], "piles": [], "long": [PAGES], "short": [], "t": NOW}, NOW)
     assert (found.kind, found.holder) == ("python-objects", "app.render (functools.cache)")
     assert [culprit.type for culprit in found.culprits] == ["builtins.str"]
+    assert found.evidence["why"] == "memory from malloc grows, and Python's own strings and the like take it"
     assert "ask leak-holders" in found.advice.lower()
 
 
