@@ -30,6 +30,7 @@ class Facts:
     bad_option: str | None = None
     interval_s: float | None = None
     memory_total: int | None = None
+    python: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,23 @@ def options(facts: Facts) -> Iterator[Problem]:
         yield Problem("W013", facts.bad_option, "correct it in all-in-one.conf or in the environment")
 
 
-CHECKS: tuple[Check, ...] = (nobody, silence, recording, limits, launching, directory, options)
+def interpreter(facts: Facts) -> Iterator[Problem]:
+    """A Python that cannot parse in two threads at a time leaks and fails requests; a single thread is safe."""
+    if facts.python is None or not loses_syntax_trees(facts.python) or (facts.launcher or {}).get("threads") == 1:
+        return
+    yield Problem(
+        "W014",
+        f"Python {'.'.join(map(str, facts.python))} loses memory and fails requests when threads parse source at once",
+        "upgrade Python, or serve by leak-serve --threads 1 with more --workers",
+    )
+
+
+def loses_syntax_trees(python: tuple[int, ...]) -> bool:
+    """Is this Python 3.11 before 3.11.8, or 3.12 before 3.12.2? https://github.com/python/cpython/issues/106905."""
+    return (3, 11) <= python < (3, 11, 8) or (3, 12) <= python < (3, 12, 2)
+
+
+CHECKS: tuple[Check, ...] = (nobody, silence, recording, limits, launching, directory, options, interpreter)
 
 HINTS: dict[str, tuple[str, str]] = {
     "W001": (
@@ -189,6 +206,13 @@ HINTS: dict[str, tuple[str, str]] = {
     "W013": (
         "an option means nothing",
         "A value that cannot be read leaves the instance unwatched: correct it where it was set.",
+    ),
+    "W014": (
+        "this Python loses memory when threads parse source at once",
+        "Python 3.11 before 3.11.8 and 3.12 before 3.12.2 lose the whole tree, and a request fails with SystemError:"
+        " AST constructor recursion depth mismatch. CubicWeb has the source of a controller parsed at every request."
+        " Upgrade Python, or serve with one thread a worker and more workers. See"
+        " https://github.com/python/cpython/issues/106905. Told of the Python that runs leak-doctor.",
     ),
 }
 """What each number is about, and what to do: the manual and the man page are made of it."""

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -74,6 +75,7 @@ def examine(instance: Instance) -> checkup.Facts:
         bad_option=bad_option,
         interval_s=interval_s,
         memory_total=read_room().total,
+        python=sys.version_info[:3],
     )
 
 

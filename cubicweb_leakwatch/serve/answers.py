@@ -48,6 +48,7 @@ class Answers:
             "started_at": iso(self.started_at),
             "listening": self.listening,
             "workers_wanted": self.fleet.workers_wanted,
+            "threads": self.fleet.spec.threads,
             "flags": list(self.fleet.flags.values()),
             "restarts": self.journal.counts,
             "processes": [worker.row() for worker in workers],

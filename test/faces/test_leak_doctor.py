@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from face_data import process
 
-from cubicweb_leakwatch.commands.checkup import Facts, problems
+from cubicweb_leakwatch.commands.checkup import Facts, loses_syntax_trees, problems
 from cubicweb_leakwatch.commands.leak_doctor import LeakDoctor
 
 GIB = 1024**3
@@ -20,6 +21,7 @@ WELL = Facts(
     directory_mode=0o700,
     interval_s=60.0,
     memory_total=8 * GIB,
+    python=(3, 11, 8),
 )
 
 
@@ -45,6 +47,8 @@ def test_a_good_set_up_has_no_problem() -> None:
         ({"directory_mode": 0o755}, "W011"),
         ({"strangers": ("web-7",)}, "W012"),
         ({"bad_option": "option leakwatch-keep: 'x' means nothing", "interval_s": None}, "W013"),
+        ({"python": (3, 11, 7)}, "W014"),
+        ({"python": (3, 12, 1), "launcher": {"flags": [], "threads": 4}}, "W014"),
     ],
 )
 def test_each_problem_is_found_alone(changed: dict[str, Any], code: str) -> None:
@@ -53,6 +57,20 @@ def test_each_problem_is_found_alone(changed: dict[str, Any], code: str) -> None
     assert problem.code == code
     assert problem.message
     assert problem.hint
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"python": (3, 12, 2)},
+        {"python": (3, 13, 0)},
+        {"python": None},
+        {"python": (3, 11, 7), "launcher": {"flags": [], "threads": 1}},
+    ],
+)
+def test_a_python_that_parses_in_threads_is_no_problem(changed: dict[str, Any]) -> None:
+    """Nor is one that cannot, where a worker has a single thread."""
+    assert problems(dataclasses.replace(WELL, **changed)) == []
 
 
 def test_a_scheduler_that_has_just_started_is_given_time() -> None:
@@ -79,4 +97,6 @@ def test_the_command_exits_1_with_a_problem(
     assert LeakDoctor(None).main_run(["site", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["ok"] is True
-    assert "W001" in [problem["code"] for problem in document["data"]["problems"]]
+    codes = [problem["code"] for problem in document["data"]["problems"]]
+    assert "W001" in codes
+    assert ("W014" in codes) == loses_syntax_trees(sys.version_info[:3])
