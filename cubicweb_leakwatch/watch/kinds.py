@@ -27,6 +27,7 @@ _OBJECTS_PER_THREAD = 200
 _MALLOC_SHARE, _MALLOC_MOST = 0.3, 0.7
 _AT_MOST = {"gc_objects": _BYTES_PER_OBJECT, "python_blocks": _BYTES_PER_BLOCK, "malloc_used": 1.0}
 _LEAST_COUNT = 8
+_PROVEN_POINTS = 8
 _LEAST_SHARE = 0.01
 # What grows as the memory does grows in the memory's shape at such a share of its own rate at least.
 _AS_FAST = 0.3
@@ -131,6 +132,8 @@ def _leak(meters: Meters) -> Verdict | None:
     by_name = meters.by_name
     if any(by_name[name].grows for name in ("rss", "held") if name in by_name):
         return _explained(meters)
+    if by_name["rss"].known.sum() < _PROVEN_POINTS:
+        return None  # memory itself may all be given back again
     in_use = [by_name[name] for name in IN_USE if name in by_name]
     sure = [m for m in in_use if m.grows and m.trend.growing >= 0.97 and m.trend.z >= 6]
     if len(sure) >= 2 or any(_rises_with(meters, meter) for meter in sure):

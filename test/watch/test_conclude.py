@@ -10,7 +10,7 @@ import pytest
 
 from cubicweb_leakwatch.probe.sample import Sample
 from cubicweb_leakwatch.watch.conclude import _seconds_to_limit, conclude, conclude_all
-from cubicweb_leakwatch.watch.finding import Event
+from cubicweb_leakwatch.watch.finding import LEAKS, Event
 from cubicweb_leakwatch.watch.kinds import judge
 from cubicweb_leakwatch.watch.meters import Meters
 from cubicweb_leakwatch.watch.series import history_of
@@ -419,3 +419,13 @@ def test_a_cache_that_fills_beneath_teeth_is_a_plateau() -> None:
     teeth = 40 * MIB * ((np.arange(300) / 60) % 1)
     more = teeth + saturating(300, 90 * MIB, 0.06)
     assert conclude(samples(300, rss=more, gc_objects=more / 400, python_blocks=more / 90)).kind == "plateau"
+
+
+def test_where_memory_itself_may_all_be_given_back_no_other_meter_says_leak() -> None:
+    """Objects and blocks that grow for sure are a leak only where RSS is known well enough to tell."""
+    grown = line(120, 100 * MIB)
+    meters = Meters(history_of([samples(120, gc_objects=grown / 400, python_blocks=grown / 90)]))
+    assert judge(meters).kind == "python-objects"
+    rss = meters.by_name["rss"]
+    meters.by_name["rss"] = dataclasses.replace(rss, proof=np.where(np.arange(len(rss.proof)) < 7, 1.0, 0.0))
+    assert judge(meters).kind not in LEAKS
