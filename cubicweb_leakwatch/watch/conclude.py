@@ -20,7 +20,7 @@ from cubicweb_leakwatch.watch.finding import LEAKS, Event, Finding
 from cubicweb_leakwatch.watch.givenback import came_back
 from cubicweb_leakwatch.watch.kinds import COUNTED, Verdict, judge
 from cubicweb_leakwatch.watch.lives import in_order, lineages, split_lives
-from cubicweb_leakwatch.watch.meters import RESOLUTIONS, Meters
+from cubicweb_leakwatch.watch.meters import RESOLUTIONS, SURE, Meters
 from cubicweb_leakwatch.watch.sentences import Sentence, _, made_of, with_note
 from cubicweb_leakwatch.watch.series import History, history_of, values_of
 from cubicweb_leakwatch.watch.tasks import tasks_of
@@ -101,6 +101,8 @@ class _Case:
         """Return the finding, without advice."""
         verdict, trend, meters = self.verdict, self.trend, self.meters
         grows = self.leak or verdict.kind == "fragmentation"
+        # what surely grows and is said not to matter goes on at no rate
+        expected = trend.rate * trend.growing if trend.growing <= SURE else 0.0
         meter = meters.by_name[verdict.meter]
         culprits = culprits_of(meters, trend, verdict.meter) if self.leak and verdict.kind != "native" else ()
         evidence = evidence_of(meters, verdict.meter, verdict.why)
@@ -110,7 +112,7 @@ class _Case:
             process=process,
             kind=verdict.kind,
             since=meter.trend.since if verdict.kind != "steady" else None,
-            rate_bytes_per_h=trend.rate * 3600 if grows else trend.rate * trend.growing * 3600,
+            rate_bytes_per_h=(trend.rate if grows else expected) * 3600,
             rate_low=(trend.low if grows else min(0.0, trend.low)) * 3600,
             rate_high=(trend.high if grows else max(0.0, trend.high)) * 3600,
             bytes_per_request=_per_request(meters.history, trend) if grows else None,

@@ -429,3 +429,11 @@ def test_where_memory_itself_may_all_be_given_back_no_other_meter_says_leak() ->
     rss = meters.by_name["rss"]
     meters.by_name["rss"] = dataclasses.replace(rss, proof=np.where(np.arange(len(rss.proof)) < 7, 1.0, 0.0))
     assert judge(meters).kind not in LEAKS
+
+
+def test_growth_within_the_teeth_goes_on_at_no_rate() -> None:
+    """RSS creeps up for sure, by less than it falls again and again."""
+    in_teeth = 180 * MIB * ((np.arange(45) / 10) % 1)
+    kept = np.where(np.arange(45) < 10, in_teeth, 162 * MIB + 0.25 * in_teeth) + line(45, 9 * MIB)
+    said = conclude(samples(45, rss=kept, gc_objects=in_teeth / 200, python_blocks=in_teeth / 90))
+    assert (said.kind, said.rate_bytes_per_h) == ("steady", 0.0) and said.rate_low <= 0
