@@ -19,6 +19,7 @@ from cubicweb_leakwatch.commands.base import Command
 from cubicweb_leakwatch.commands.leak_gc import LeakGc
 from cubicweb_leakwatch.commands.leak_status import CRITICAL, OK, UNKNOWN, WARNING, LeakStatus, judge
 from cubicweb_leakwatch.errors import LeakwatchError
+from cubicweb_leakwatch.probe.runtime import reachable
 
 
 @pytest.fixture
@@ -140,8 +141,8 @@ def test_a_dead_pid_is_no_process(instances: Path, capsys: pytest.CaptureFixture
     """The socket that a killed process left does not count."""
     directory = instances / "site" / "leakwatch"
     directory.mkdir()
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(directory / "web-1-4194305.sock"))
+    with socket.socket(socket.AF_UNIX) as left, reachable(directory / "web-1-4194305.sock") as path:
+        left.bind(path)
     assert run(LeakStatus, "site") == 4
     assert "no process of site answers" in capsys.readouterr().err
 
@@ -150,8 +151,8 @@ def test_a_socket_that_nobody_serves_fails(instances: Path, capsys: pytest.Captu
     """The process lives, its probe does not answer: code 1, its name and pid."""
     directory = instances / "site" / "leakwatch"
     directory.mkdir()
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(directory / f"web-1-{os.getpid()}.sock"))
+    with socket.socket(socket.AF_UNIX) as left, reachable(directory / f"web-1-{os.getpid()}.sock") as path:
+        left.bind(path)
     assert run(LeakStatus, "site") == 1
     assert f"web-1 (pid {os.getpid()}) did not answer" in capsys.readouterr().err
 
