@@ -29,8 +29,7 @@ _AS_LOW = 0.1
 # An excursion reaches back to the bottom before it over a climb at most so many times as long as its rest.
 _CLIMB = 3.0
 # So many points stand for an excursion of which nothing but its ends is known, and so many at least for all of them.
-_TOLD, _LEAST_TOLD = 3, 12
-_ENDS = 2
+_TOLD, _LEAST_TOLD, _ENDS = 3, 12, 2
 # So many falls make teeth.
 _AGAIN = 3
 
@@ -44,7 +43,7 @@ def floor_of(y: Array, resolution: float) -> tuple[Array, Array]:
     proven = np.ones(len(y))
     if len(y) < 3 * _SMOOTH:
         return y.copy(), proven
-    smooth, deviation, falls = _excursions(y, resolution, spread_of(np.diff(y)) / np.sqrt(2))
+    smooth, deviation, falls = _excursions(y, resolution)
     # what is higher or lower for a few samples only has been given back, or taken back, at once
     calm = np.where(np.abs(y - smooth) > max(_FALL_DEVIATIONS * deviation, resolution), smooth, y)
     if not falls:
@@ -79,8 +78,7 @@ def longest_excursion(t: Array, y: Array, resolution: float) -> float:
     """
     if len(y) < 3 * _SMOOTH:
         return 0.0
-    # told by the differences, noise is not overrated where there are few samples in a tooth
-    falls = _excursions(y, resolution, spread_of(np.diff(y)) / np.sqrt(2))[2]
+    falls = _excursions(y, resolution)[2]
     if _away(falls, len(y)).mean() <= _MOSTLY_THERE:
         return 0.0
     return max(float(t[bottom] - t[start]) for start, _, bottom in falls) / float(np.ptp(t))
@@ -107,10 +105,11 @@ def came_back(t: Array, y: Array, resolution: float, rise: float, seconds: float
     )
 
 
-def _excursions(y: Array, resolution: float, noise: float = np.inf) -> tuple[Array, float, list[tuple[int, int, int]]]:
-    """Return the values made smooth, the deviation of single ones from that, at most ``noise``, and the clear falls."""
+def _excursions(y: Array, resolution: float) -> tuple[Array, float, list[tuple[int, int, int]]]:
+    """Return the values made smooth, the deviation of single ones from that, and the clear falls."""
     smooth = running_median(y, max(_SMOOTH, len(y) // _SMOOTH_SHARE) | 1)
-    deviation = min(spread_of(y - smooth), noise)
+    # told by the differences, noise is not overrated where there are few samples in a tooth
+    deviation = min(spread_of(y - smooth), spread_of(np.diff(y)) / np.sqrt(2))
     return smooth, deviation, _whole(_falls(smooth, _least_fall(smooth, deviation, resolution)))
 
 

@@ -27,6 +27,7 @@ _OBJECTS_PER_THREAD = 200
 _MALLOC_SHARE, _MALLOC_MOST = 0.3, 0.7
 _AT_MOST = {"gc_objects": _BYTES_PER_OBJECT, "python_blocks": _BYTES_PER_BLOCK, "malloc_used": 1.0}
 _LEAST_COUNT = 8
+# Memory of which fewer points are proven tells nothing.
 _PROVEN_POINTS = 8
 _LEAST_SHARE = 0.01
 # What grows as the memory does grows in the memory's shape at such a share of its own rate at least.
