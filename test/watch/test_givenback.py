@@ -1,10 +1,14 @@
 """What has been given back is not leaked."""
 
 import numpy as np
+import pytest
 
 from cubicweb_leakwatch.watch.arithmetic import least_ahead, normal_below, sen_slope
+from cubicweb_leakwatch.watch.conclude import conclude
 from cubicweb_leakwatch.watch.givenback import floor_of
 from cubicweb_leakwatch.watch.load import without_load
+
+from .traces import MIB, line, samples, saturating
 
 N = 400
 NOISE = np.random.default_rng(1).normal(0, 1, N)
@@ -92,3 +96,49 @@ def test_the_normal_distribution_is_the_normal_distribution() -> None:
     assert np.allclose(
         normal_below(np.array([-1.959964, 0.0, 1.0, 1.959964])), [0.025, 0.5, 0.841345, 0.975], atol=1e-6
     )
+
+
+def test_a_lone_high_value_at_the_end_is_no_growth() -> None:
+    """A batch may just have begun, as those before it, which came back."""
+    batches = np.zeros(144)
+    batches[[51, 60, 85, 135, 143]] = 100 * MIB
+    assert conclude(samples(144, rss=batches, gc_objects=batches / 400, python_blocks=batches / 90)).kind == "steady"
+
+
+def test_a_leak_that_begins_after_a_batch_is_said() -> None:
+    """How long a batch took does not depend on when, long after it, memory happened to be lowest."""
+    grown = line(1000, 50 * MIB, 0.78)
+    for first in (40, 390, 740):
+        grown[first : first + 30] += 80 * MIB
+    grown[150:300] -= 0.5 * MIB
+    assert conclude(samples(1000, rss=grown, gc_objects=grown / 400, python_blocks=grown / 90)).kind == "python-objects"
+
+
+@pytest.mark.parametrize("n", [40, 52, 60, 90])
+def test_memory_that_the_teeth_of_a_collector_take_is_no_free_memory(n: int) -> None:
+    """RSS went up with the first of them and stayed, and objects come back to it again and again."""
+    in_teeth = 180 * MIB * ((np.arange(n) / 10) % 1)
+    kept = np.where(np.arange(n) < 10, in_teeth, 162 * MIB + 0.1 * in_teeth)
+    said = conclude(samples(n, rss=kept, gc_objects=in_teeth / 200, python_blocks=in_teeth / 90))
+    assert said.kind in (("steady", "plateau") if n < 60 else ("steady",))
+
+
+def test_a_leak_beneath_teeth_of_a_few_samples_is_said() -> None:
+    """Their height is no noise: from one sample to the next little changes, but for the falls."""
+    more = 100 * MIB * ((np.arange(150) / 7.3) % 1) + line(150, 80 * MIB)
+    assert conclude(samples(150, rss=more, gc_objects=more / 2000, python_blocks=more / 90)).kind == "python-objects"
+
+
+def test_a_cache_that_fills_beneath_teeth_is_a_plateau() -> None:
+    """What stayed of the first rise is more than what comes and goes since."""
+    teeth = 40 * MIB * ((np.arange(300) / 60) % 1)
+    more = teeth + saturating(300, 90 * MIB, 0.06)
+    assert conclude(samples(300, rss=more, gc_objects=more / 400, python_blocks=more / 90)).kind == "plateau"
+
+
+def test_growth_within_the_teeth_goes_on_at_no_rate() -> None:
+    """RSS creeps up for sure, by less than it falls again and again."""
+    in_teeth = 180 * MIB * ((np.arange(45) / 10) % 1)
+    kept = np.where(np.arange(45) < 10, in_teeth, 162 * MIB + 0.25 * in_teeth) + line(45, 9 * MIB)
+    said = conclude(samples(45, rss=kept, gc_objects=in_teeth / 200, python_blocks=in_teeth / 90))
+    assert (said.kind, said.rate_bytes_per_h) == ("steady", 0.0) and said.rate_low <= 0
