@@ -41,30 +41,6 @@ def take_counts(*, untracked: bool = False, time_limit_s: float = 60.0) -> TypeC
     return TypeCounts(**result.value, pause_ms=result.pause_ms, elapsed_ms=result.elapsed_ms, taken_at=taken_at)
 
 
-def count_here() -> TypeCounts:
-    """Count the tracked objects in the process itself, stopping it for some 0.25 s a million objects.
-
-    This is the partial answer for a process that there is no room to copy: no sizes, nothing untracked.
-    """
-    taken_at, started = time.time(), time.perf_counter()
-    tracked: dict[str, int] = {}
-    objects = gc.get_objects()
-    for name, count in _names_and_counts(objects):
-        tracked[name] = tracked.get(name, 0) + count
-    total = len(objects)
-    del objects
-    stopped = (time.perf_counter() - started) * 1000
-    return TypeCounts(tracked, None, {}, total, len(gc.garbage), stopped, stopped, taken_at)
-
-
-def _names_and_counts(objects: list[object]) -> list[tuple[str, int]]:
-    types: dict[int, list[Any]] = {}
-    for found in objects:
-        entry = types.setdefault(id(type(found)), [type(found), 0])
-        entry[1] += 1
-    return [(type_name(tp), count) for tp, count in types.values()]
-
-
 class _Tally:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}

@@ -88,7 +88,7 @@ def run_with_pins(
     with _one_at_a_time:
         refusal = why_no_room(needed_bytes())
         if refusal:
-            raise CopyRefused(f"no heap copy taken: {refusal}", "ask again later, or for the type counts only")
+            raise CopyRefused(f"no heap copy taken: {refusal}", "ask again later")
         return _fork_and_wait(job, time_limit_s, keep_tracing)
 
 
