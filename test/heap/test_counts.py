@@ -1,6 +1,5 @@
 """Counting by type."""
 
-
 from heap_programs import run_program
 
 from cubicweb_leakwatch.heap.counts import take_counts
