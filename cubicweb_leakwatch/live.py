@@ -6,7 +6,7 @@ The commands and the services of the web pages share this; neither CubicWeb nor 
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ def status(directory: Path, process: str | None = None, *, judge: Judge | None =
             raise answers[address]
         values = dict(answers[address])
         finding = judge(address, values.get("limit"))
+        left = finding.seconds_left(values.get("rss"), values.get("limit"))
+        finding = replace(finding, seconds_to_limit=left)
         findings.append(finding)
         return {
             **values,

@@ -95,12 +95,13 @@ def candidates(
 def _candidate(measured: Measured, findings: Sequence[Mapping[str, Any]], moving: set[str]) -> Candidate:
     name, sample = measured.identity.name, measured.samples[-1]
     finding = finding_of(findings, name)
+    held = sample.uss if sample.uss is not None else sample.rss
     return Candidate(
         name,
         state="draining" if name in moving else measured.state,
-        rss=sample.uss if sample.uss is not None else sample.rss,
+        rss=held,
         limit=measured.limit,
-        seconds_to_limit=finding.seconds_to_limit if finding.leak else None,
+        seconds_to_limit=finding.seconds_left(held, measured.limit) if finding.leak else None,
         age_s=sample.t - measured.identity.started_at,
     )
 

@@ -95,6 +95,16 @@ class Finding:
         """Whether the kind is one that grows for ever."""
         return self.kind in LEAKS
 
+    def seconds_left(self, rss: float | None, limit: float | None) -> float | None:
+        """Return the seconds until a process that holds ``rss`` bytes now reaches its limit, if it is going to.
+
+        What was concluded may be about the process before this one: it is not said to be nearer than it can be.
+        """
+        left, rate = self.seconds_to_limit, self.rate_bytes_per_h or 0.0
+        if left is None or rss is None or limit is None or not self.leak or rate <= 0:
+            return left
+        return max(left, (limit - rss) / rate * 3600)
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Finding":
         """Read a finding in the documented shape, as ``as_json`` wrote it; what is not known may be left out."""

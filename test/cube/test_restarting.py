@@ -17,7 +17,7 @@ from cubicweb_leakwatch.watch.policy import Budget, Rules
 
 MIB = 1024**2
 RULES = Rules(mode="auto", horizon_s=43200.0)
-SOON = [Finding("web-1", "python-objects", rate_bytes_per_h=1e6, seconds_to_limit=3600.0).as_json()]
+SOON = [Finding("web-1", "python-objects", rate_bytes_per_h=3.2e8, seconds_to_limit=3600.0).as_json()]
 
 
 def process(name="web-1", rss=100, limit=400, state="serving", age_s=86400.0, **changes):
@@ -56,6 +56,13 @@ def test_a_leak_that_reaches_the_limit_soon_is_replaced(launcher):
 def test_a_worker_that_has_just_started_is_left_alone(launcher):
     """What a young worker's growth predicts is no reason to start yet another."""
     decide(process(age_s=120.0))
+    assert wishes(launcher) == []
+
+
+def test_what_was_predicted_of_the_worker_before_it_is_no_reason(launcher):
+    """That one had reached its limit; its successor, a quarter of the way there, has not."""
+    reached = Finding("web-1", "python-objects", rate_bytes_per_h=3.2e8, seconds_to_limit=0.0).as_json()
+    decide(process(age_s=120.0), findings=[reached])
     assert wishes(launcher) == []
 
 

@@ -1,5 +1,6 @@
 """A finding in its documented shape, and what may be imported for it."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -37,3 +38,15 @@ def test_a_worker_can_hold_findings_without_numpy() -> None:
     names = ", ".join(f"cubicweb_leakwatch.watch.{name}" for name in ("finding", "policy", "thinning", "units"))
     code = f"import sys, {names}; sys.exit(any(name in sys.modules for name in ('numpy', 'scipy')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_limit_is_no_nearer_than_what_is_held_now_allows() -> None:
+    """What was concluded may be about the process before; what has an end, or is not known, is told as it was."""
+    reached = Finding("web-1", "native", rate_bytes_per_h=100.0, seconds_to_limit=0.0)
+    assert reached.seconds_left(50.0, 250.0) == 7200.0
+    assert (
+        reached.seconds_left(300.0, 250.0) == reached.seconds_left(None, 250.0) == reached.seconds_left(50.0, None) == 0
+    )
+    later = dataclasses.replace(reached, seconds_to_limit=9000.0)
+    assert later.seconds_left(50.0, 250.0) == 9000.0
+    assert dataclasses.replace(reached, kind="plateau").seconds_left(50.0, 250.0) == 0.0
