@@ -14,6 +14,9 @@ _INTERPRETER = ("Objects/", "Python/", "Modules/", "Parser/", "Include/", "./")
 """Folders of the interpreter's own sources, and of the C library's."""
 
 _HEADERS = "/include/python"
+_NAMELESS = "<unknown>"
+"""What memray calls a function of a binary without symbols, as a distribution's interpreter is."""
+
 _Key = tuple[str, int, str]
 
 
@@ -67,6 +70,7 @@ def _function(record: Any) -> _Key:
             break
         inner.append(frame)
     inner = [frame for frame in inner if frame[1].rpartition("/")[2] not in _CALLING]
+    inner = [frame for frame in inner if frame[0] != _NAMELESS] or inner
     name, file, line = inner[-1] if inner else ("no C code", "?", 0)
     return _key(name, file, line)
 

@@ -41,6 +41,11 @@ while True:
 """
 
 
+def without_symbols() -> bool:
+    """Return whether the interpreter's binary was stripped of what names its functions."""
+    return b".debug_info" not in Path(sys.executable).resolve().read_bytes()
+
+
 @contextlib.contextmanager
 def traced(folder: Path, engine: str) -> Iterator[ProbeAddress]:
     """Run a program that leaks a line at a time, with a probe."""
@@ -104,7 +109,10 @@ def test_the_command_tells_the_cost_before_and_keeps_the_file(
         assert data["stopped"] == "time"
         assert "times the processor time" in data["cost"]
         assert data["lines"][0]["bytes"] > 1000
-        assert any("unicode" in row["file"] or "Unicode" in row["function"] for row in data["functions"][:5])
+        foremost = data["functions"][:5]
+        named = any("unicode" in row["file"] or "Unicode" in row["function"] for row in foremost)
+        # an interpreter without symbols, as distributions have it, names none of its own functions
+        assert named or (without_symbols() and "<unknown>" in {row["function"] for row in foremost})
         assert kept.stat().st_mode & 0o777 == 0o600
 
 
